@@ -1,0 +1,137 @@
+"""The rows behind sending and receiving, the same on PostgreSQL and MongoDB.
+
+Every key is named explicitly and stored as `_id`: MongoDB looks a document up by no other column
+without a second index, and an app migrated on both stores may not have an implicit key.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import uuid6
+from django.db import models
+
+
+class OutboxEvent(models.Model):
+    """An event that was committed with the business data and is on its way to its topic."""
+
+    class State(models.TextChoices):
+        PENDING = "pending", "waiting for the relay"
+        CAPTURED = "captured", "handed to change data capture"
+        PUBLISHED = "published", "acknowledged by the broker"
+        DEAD = "dead", "dead-lettered"
+
+    id = models.UUIDField(primary_key=True, db_column="_id", default=uuid6.uuid7)
+    topic = models.CharField(max_length=249)
+    key = models.CharField(max_length=255)
+    aggregate_type = models.CharField(max_length=64)
+    aggregate_id = models.CharField(max_length=255)
+    version = models.BigIntegerField()
+    type = models.CharField(max_length=255)
+    record = models.CharField(max_length=255)
+    payload = models.BinaryField()
+    """The Avro record as JSON in UTF-8: instants are milliseconds, unions are bare values."""
+    headers = models.TextField(default="{}")
+    """Extra Kafka headers as a JSON object of strings: correlation, causation, traceparent."""
+    occurred_at = models.DateTimeField()
+    state = models.CharField(max_length=16, choices=State, default=State.PENDING)
+    attempts = models.PositiveIntegerField(default=0)
+    due_at = models.DateTimeField()
+    last_error = models.TextField(default="", blank=True)
+    published_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "outbox_event"
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["aggregate_type", "aggregate_id", "version"], name="outbox_event_version"
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["state", "aggregate_id", "version"], name="outbox_event_pending"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.aggregate_id} v{self.version}"
+
+
+class ReceivedEvent(models.Model):
+    """An event that has taken effect in a consumer group: written in the effect's transaction."""
+
+    id = models.CharField(primary_key=True, max_length=320, db_column="_id")
+    """<consumer group>/<event id>: one event, one effect."""
+    type = models.CharField(max_length=255)
+    topic = models.CharField(max_length=249)
+    partition = models.IntegerField()
+    offset = models.BigIntegerField()
+    key = models.CharField(max_length=255)
+    version = models.BigIntegerField(null=True)
+    received_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "outbox_received_event"
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class DeadLetter(models.Model):
+    """A record that could not be handled, kept until somebody replays or discards it."""
+
+    class Stage(models.TextChoices):
+        RELAY = "relay", "sending"
+        RAW = "raw", "raw worker"
+        CONSUMER = "consumer", "receiving"
+
+    class State(models.TextChoices):
+        OPEN = "open", "open"
+        REPLAYED = "replayed", "replayed"
+        DISCARDED = "discarded", "discarded"
+
+    id = models.UUIDField(primary_key=True, db_column="_id")
+    """Derived from stage, group and the record's place, so that writing it twice is harmless."""
+    stage = models.CharField(max_length=16, choices=Stage)
+    group = models.CharField(max_length=255, blank=True)
+    topic = models.CharField(max_length=249)
+    partition = models.IntegerField(null=True)
+    offset = models.BigIntegerField(null=True)
+    key = models.BinaryField(null=True)
+    value = models.BinaryField(null=True)
+    headers = models.TextField(default="[]")
+    """The record's own headers: a JSON array of [name, value as base64 or null]."""
+    event_id = models.CharField(max_length=64, blank=True)
+    error_kind = models.CharField(max_length=32)
+    error_message = models.TextField()
+    attempts = models.PositiveIntegerField(default=1)
+    first_failed_at = models.DateTimeField()
+    last_failed_at = models.DateTimeField()
+    state = models.CharField(max_length=16, choices=State, default=State.OPEN)
+    replays = models.PositiveIntegerField(default=0)
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    resolved_by = models.CharField(max_length=255, blank=True)
+    resolution = models.TextField(blank=True)
+    """Why it was discarded, or what was done before it was replayed."""
+
+    class Meta:
+        db_table = "outbox_dlq"
+        indexes: ClassVar = [
+            models.Index(fields=["state", "last_failed_at"], name="outbox_dlq_open"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.topic} {self.event_id or self.id}: {self.error_message[:80]}"
+
+
+class RelayLease(models.Model):
+    """Who may publish this store's events. The epoch grows with each new owner and fences the old."""
+
+    name = models.CharField(primary_key=True, max_length=64, db_column="_id")
+    owner = models.CharField(max_length=255)
+    epoch = models.BigIntegerField(default=0)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "outbox_relay_lease"
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.owner} (epoch {self.epoch})"

@@ -1,0 +1,102 @@
+"""The process environment, read strictly: the only place that touches os.environ.
+
+Each reader also understands NAME_FILE, a path to a file that holds the value, which is how
+Kubernetes and Docker hand out secrets.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+TRUE = frozenset({"1", "true", "yes", "on"})
+FALSE = frozenset({"0", "false", "no", "off", ""})
+SHORTEST_SECRET = 32
+
+
+def env_str(name: str, default: str | None = None) -> str:
+    """Return the text of NAME or of the file NAME_FILE.
+
+    Raises:
+        ImproperlyConfigured: neither is set and there is no default, or the file cannot be read.
+    """
+    if (path := os.environ.get(f"{name}_FILE")) is not None:
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except OSError as exc:
+            message = f"{name}_FILE points to {path}, which cannot be read: {exc.strerror}."
+            raise ImproperlyConfigured(message) from exc
+    value = os.environ.get(name, default)
+    if value is None:
+        message = f"{name} is not set. Set {name}, or {name}_FILE to a file that holds it."
+        raise ImproperlyConfigured(message)
+    return value
+
+
+def env_int(name: str, default: int | None = None) -> int:
+    """Return NAME as a whole number."""
+    value = env_str(name, None if default is None else str(default))
+    try:
+        return int(value)
+    except ValueError as exc:
+        message = f"{name} must be a whole number, and is {value!r}."
+        raise ImproperlyConfigured(message) from exc
+
+
+def env_bool(name: str, *, default: bool | None = None) -> bool:
+    """Return NAME as a truth value: 1, true, yes, on or 0, false, no, off."""
+    value = env_str(name, None if default is None else str(default)).lower()
+    if value in TRUE:
+        return True
+    if value in FALSE:
+        return False
+    message = f"{name} must be true or false, and is {value!r}."
+    raise ImproperlyConfigured(message)
+
+
+def env_list(name: str, default: str | None = None) -> tuple[str, ...]:
+    """Return NAME, separated by commas, without empty parts."""
+    return tuple(part.strip() for part in env_str(name, default).split(",") if part.strip())
+
+
+def env_secret(name: str) -> str:
+    """Return a secret that has no default and is too long to be guessed."""
+    value = env_str(name)
+    if len(value) < SHORTEST_SECRET:
+        message = (
+            f"{name} has {len(value)} characters and needs at least {SHORTEST_SECRET}. Make one: "
+            "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
+        )
+        raise ImproperlyConfigured(message)
+    return value
+
+
+def env_postgresql(name: str) -> dict[str, Any]:
+    """Return the DATABASES entry of a URL such as postgresql://user:password@host:5432/orders.
+
+    Query parameters that libpq does not know are left out: other clients' URLs carry some,
+    Prisma's `?schema=public` among them.
+    """
+    url = urlsplit(env_str(name))
+    if url.scheme not in {"postgres", "postgresql"} or not url.path.strip("/"):
+        message = f"{name} must look like postgresql://user:password@host:5432/database."
+        raise ImproperlyConfigured(message)
+    known = {"sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout", "application_name"}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(url.path.strip("/")),
+        "USER": unquote(url.username or ""),
+        "PASSWORD": unquote(url.password or ""),
+        "HOST": url.hostname or "",
+        "PORT": url.port or "",
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            "connect_timeout": 3,
+            **{key: value for key, value in parse_qsl(url.query) if key in known},
+        },
+    }

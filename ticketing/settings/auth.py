@@ -1,0 +1,21 @@
+"""The auth service."""
+
+from __future__ import annotations
+
+from ticketing.env import env_secret
+from ticketing.settings.base import *  # noqa: F403
+from ticketing.settings.mongodb import (
+    DEFAULT_AUTO_FIELD as DEFAULT_AUTO_FIELD,
+    DJANGO_APPS,
+    MIGRATION_MODULES as MIGRATION_MODULES,
+    mongodb_database,
+)
+
+SERVICE_NAME = "auth"
+SECRET_KEY = env_secret("SECRET_KEY")
+INSTALLED_APPS: tuple[str, ...] = (*DJANGO_APPS, "apps.outbox", "apps.auth")
+ROOT_URLCONF = "ticketing.urls.auth"
+DATABASES = {"default": mongodb_database("ticketing_auth")}
+SESSION_COOKIE_NAME = "auth_admin"
+SESSION_COOKIE_PATH = "/auth/admin/"
+AUTH_USER_MODEL = "accounts.User"

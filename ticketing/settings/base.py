@@ -1,0 +1,139 @@
+"""What every service shares: no database, no service's app, no ROOT_URLCONF."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ticketing.env import env_bool, env_int, env_list, env_secret, env_str
+from ticketing.topics import CONSUMERS, TOPICS
+
+BASE_DIR = Path(__file__).resolve().parent.parent.parent
+
+DEBUG = env_bool("DEBUG", default=False)
+JWT_KEY = env_secret("JWT_KEY")
+JWT_KEY_PREVIOUS = env_str("JWT_KEY_PREVIOUS", "")
+JWT_LIFETIME_SECONDS = env_int("JWT_LIFETIME_SECONDS", 14 * 24 * 3600)
+
+PUBLIC_URL = env_str("PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
+ALLOWED_HOSTS: tuple[str, ...] = env_list("ALLOWED_HOSTS", "127.0.0.1,localhost")
+CSRF_TRUSTED_ORIGINS: tuple[str, ...] = (PUBLIC_URL,)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+COOKIES_SECURE = PUBLIC_URL.startswith("https://")
+SESSION_COOKIE_SECURE = COOKIES_SECURE
+CSRF_COOKIE_SECURE = COOKIES_SECURE
+DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
+
+BASE_APPS: tuple[str, ...] = (
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "apps.core",
+)
+# MongoDB cannot hold the integer keys of Django's own apps: apps.core.mongodb has the same apps
+# with ObjectId keys and their migrations (docs/adr/0003).
+SQL_APPS: tuple[str, ...] = (
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+)
+MONGODB_APPS: tuple[str, ...] = (
+    "apps.core.mongodb.apps.MongoAdminConfig",
+    "apps.core.mongodb.apps.MongoAuthConfig",
+    "apps.core.mongodb.apps.MongoContentTypesConfig",
+)
+MONGODB_MIGRATION_MODULES: dict[str, str] = {
+    "admin": "apps.core.mongodb.migrations.admin",
+    "auth": "apps.core.mongodb.migrations.auth",
+    "contenttypes": "apps.core.mongodb.migrations.contenttypes",
+}
+
+MIDDLEWARE: tuple[str, ...] = (
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "apps.core.middleware.RequestContextMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "apps.core.middleware.PrincipalMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+)
+TEMPLATES: tuple[dict[str, Any], ...] = (
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": (
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "apps.core.context_processors.site",
+            ),
+        },
+    },
+)
+WSGI_APPLICATION = "ticketing.wsgi.application"
+ATOMIC_REQUESTS = False
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = Path(env_str("STATIC_ROOT", str(BASE_DIR / "staticfiles")))
+STORAGES: dict[str, dict[str, Any]] = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+
+SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+SESSION_COOKIE_AGE = 12 * 3600
+CSRF_COOKIE_SAMESITE = "Lax"
+MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
+
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ("apps.core.identity.JWTAuthentication",),
+    "DEFAULT_PERMISSION_CLASSES": ("rest_framework.permissions.AllowAny",),
+    "DEFAULT_RENDERER_CLASSES": ("apps.core.http.CamelCaseJSONRenderer",),
+    "DEFAULT_PARSER_CLASSES": ("apps.core.http.CamelCaseJSONParser",),
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "apps.core.http.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+    "DEFAULT_THROTTLE_RATES": {
+        "signin": env_str("THROTTLE_SIGNIN", "600/min"),
+        "signup": env_str("THROTTLE_SIGNUP", "600/min"),
+        "orders": env_str("THROTTLE_ORDERS", "6000/min"),
+        "payments": env_str("THROTTLE_PAYMENTS", "6000/min"),
+    },
+}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "CAMELIZE_NAMES": False,
+}
+
+CURRENCY = "usd"
+MAX_PRICE_CENTS = 100_000_00
+
+KAFKA_BOOTSTRAP_SERVERS = env_str("KAFKA_BOOTSTRAP_SERVERS")
+SCHEMA_REGISTRY_URL = env_str("SCHEMA_REGISTRY_URL")
+AVRO_DIR = BASE_DIR / "avro"
+OUTBOX_TOPICS = TOPICS
+OUTBOX_CONSUMERS = CONSUMERS
+OUTBOX_TRANSPORT = "relay"
+EVENT_HANDLERS = ""
+CONSUMER_GROUP = ""
+LIVENESS_FILE = env_str("LIVENESS_FILE", "")
+
+LOG_LEVEL = env_str("LOG_LEVEL", "INFO")
+LOG_FORMAT = env_str("LOG_FORMAT", "console")
+LOGGING_CONFIG = "apps.core.logging.configure"
+LOGGING: dict[str, Any] = {"level": LOG_LEVEL, "format": LOG_FORMAT}

@@ -1,0 +1,23 @@
+"""The expiration service."""
+
+from __future__ import annotations
+
+from ticketing.env import env_secret, env_str
+from ticketing.settings.base import *  # noqa: F403
+from ticketing.settings.mongodb import (
+    DEFAULT_AUTO_FIELD as DEFAULT_AUTO_FIELD,
+    DJANGO_APPS,
+    MIGRATION_MODULES as MIGRATION_MODULES,
+    mongodb_database,
+)
+
+SERVICE_NAME = "expiration"
+SECRET_KEY = env_secret("SECRET_KEY")
+INSTALLED_APPS: tuple[str, ...] = (*DJANGO_APPS, "apps.outbox", "apps.expiration")
+ROOT_URLCONF = "ticketing.urls.expiration"
+DATABASES = {"default": mongodb_database("ticketing_expiration")}
+SESSION_COOKIE_NAME = "expiration_admin"
+SESSION_COOKIE_PATH = "/expiration/admin/"
+EVENT_HANDLERS = "apps.expiration.handlers.HANDLERS"
+CONSUMER_GROUP = "ticketing.expiration"
+CELERY_BROKER_URL = env_str("REDIS_URL")

@@ -1,0 +1,22 @@
+"""The orders service: the one on PostgreSQL, whose outbox Debezium reads."""
+
+from __future__ import annotations
+
+from ticketing.env import env_int, env_postgresql, env_secret, env_str
+from ticketing.settings.base import *  # noqa: F403
+from ticketing.settings.base import BASE_APPS, SQL_APPS
+
+SERVICE_NAME = "orders"
+SECRET_KEY = env_secret("SECRET_KEY")
+INSTALLED_APPS: tuple[str, ...] = (*SQL_APPS, *BASE_APPS, "apps.outbox", "apps.orders")
+ROOT_URLCONF = "ticketing.urls.orders"
+DATABASES = {"default": env_postgresql("DATABASE_URL")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+SESSION_COOKIE_NAME = "orders_admin"
+SESSION_COOKIE_PATH = "/orders/admin/"
+EVENT_HANDLERS = "apps.orders.handlers.HANDLERS"
+CONSUMER_GROUP = "ticketing.orders"
+EXPIRATION_WINDOW_SECONDS = env_int("EXPIRATION_WINDOW_SECONDS", 900)
+OUTBOX_TRANSPORT = env_str("OUTBOX_TRANSPORT", "debezium")
+OUTBOX_RAW_TOPIC = "ticketing.orders.raw"
+CONNECT_URL = env_str("CONNECT_URL")

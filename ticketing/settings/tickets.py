@@ -1,0 +1,22 @@
+"""The tickets service."""
+
+from __future__ import annotations
+
+from ticketing.env import env_secret
+from ticketing.settings.base import *  # noqa: F403
+from ticketing.settings.mongodb import (
+    DEFAULT_AUTO_FIELD as DEFAULT_AUTO_FIELD,
+    DJANGO_APPS,
+    MIGRATION_MODULES as MIGRATION_MODULES,
+    mongodb_database,
+)
+
+SERVICE_NAME = "tickets"
+SECRET_KEY = env_secret("SECRET_KEY")
+INSTALLED_APPS: tuple[str, ...] = (*DJANGO_APPS, "apps.outbox", "apps.tickets")
+ROOT_URLCONF = "ticketing.urls.tickets"
+DATABASES = {"default": mongodb_database("ticketing_tickets")}
+SESSION_COOKIE_NAME = "tickets_admin"
+SESSION_COOKIE_PATH = "/tickets/admin/"
+EVENT_HANDLERS = "apps.tickets.handlers.HANDLERS"
+CONSUMER_GROUP = "ticketing.tickets"

@@ -1,0 +1,17 @@
+"""What the tickets service serves."""
+
+from __future__ import annotations
+
+from django.urls import include, path
+
+from apps.core.urls import service_urls
+
+urlpatterns = [
+    *service_urls("tickets"),
+    path("api/tickets", include("apps.tickets.api.urls")),
+    path("", include("apps.tickets.web.urls")),
+]
+handler404 = "apps.core.http.page_not_found"
+handler500 = "apps.core.http.server_error"
+handler403 = "apps.core.http.permission_denied"
+handler400 = "apps.core.http.bad_request"
