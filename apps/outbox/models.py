@@ -123,7 +123,7 @@ class DeadLetter(models.Model):
 
 
 class RelayLease(models.Model):
-    """Who may publish this store's events. The epoch grows with each new owner and fences the old."""
+    """Who may publish this store's events; a new owner has a higher epoch, which fences the old."""
 
     name = models.CharField(primary_key=True, max_length=64, db_column="_id")
     owner = models.CharField(max_length=255)

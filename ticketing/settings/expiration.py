@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from ticketing.env import env_secret, env_str
-from ticketing.settings.base import *  # noqa: F403
-from ticketing.settings.mongodb import (
-    DEFAULT_AUTO_FIELD as DEFAULT_AUTO_FIELD,
-    DJANGO_APPS,
-    MIGRATION_MODULES as MIGRATION_MODULES,
-    mongodb_database,
-)
+from ticketing.settings.mongodb import *  # noqa: F403
+from ticketing.settings.mongodb import DJANGO_APPS, mongodb_database
 
 SERVICE_NAME = "expiration"
 SECRET_KEY = env_secret("SECRET_KEY")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ticketing.env import env_str
+from ticketing.settings.base import *  # noqa: F403
 from ticketing.settings.base import BASE_APPS, MONGODB_APPS, MONGODB_MIGRATION_MODULES
 
 DEFAULT_AUTO_FIELD = "django_mongodb_backend.fields.ObjectIdAutoField"
