@@ -85,6 +85,7 @@ class DeadLetter(models.Model):
 
     class State(models.TextChoices):
         OPEN = "open", "open"
+        REQUESTED = "requested", "replay requested"
         REPLAYED = "replayed", "replayed"
         DISCARDED = "discarded", "discarded"
 
