@@ -15,6 +15,7 @@ JWT_KEY = env_secret("JWT_KEY")
 JWT_KEY_PREVIOUS = env_str("JWT_KEY_PREVIOUS", "")
 JWT_LIFETIME_SECONDS = env_int("JWT_LIFETIME_SECONDS", 14 * 24 * 3600)
 
+SITE_NAME = env_str("SITE_NAME", "Gatefold")
 PUBLIC_URL = env_str("PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
 ALLOWED_HOSTS: tuple[str, ...] = env_list("ALLOWED_HOSTS", "127.0.0.1,localhost")
 CSRF_TRUSTED_ORIGINS: tuple[str, ...] = (PUBLIC_URL,)
@@ -37,7 +38,7 @@ BASE_APPS: tuple[str, ...] = (
 # MongoDB cannot hold the integer keys of Django's own apps: apps.core.mongodb has the same apps
 # with ObjectId keys and their migrations (docs/adr/0003).
 SQL_APPS: tuple[str, ...] = (
-    "django.contrib.admin",
+    "apps.core.apps.BrandedAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
 )
@@ -89,13 +90,14 @@ STATIC_URL = "/static/"
 STATIC_ROOT = Path(env_str("STATIC_ROOT", str(BASE_DIR / "staticfiles")))
 STORAGES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "apps.core.staticfiles.StaticStorage"},
 }
 
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 SESSION_COOKIE_AGE = 12 * 3600
 CSRF_COOKIE_SAMESITE = "Lax"
-MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
+CSRF_FAILURE_VIEW = "apps.core.http.csrf_failure"
+MESSAGE_STORAGE = "apps.core.messages.SharedCookieStorage"
 
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ("apps.core.identity.JWTAuthentication",),
@@ -118,6 +120,10 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "CAMELIZE_NAMES": False,
+    "POSTPROCESSING_HOOKS": (
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "apps.core.schema.camelize_properties",
+    ),
 }
 
 CURRENCY = "usd"

@@ -1,0 +1,81 @@
+"""What happens around every request."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+import uuid6
+from django.http import HttpRequest, HttpResponseBase
+from django.utils.functional import SimpleLazyObject
+
+from apps.core.context import Trace, traced
+from apps.core.http import unavailable
+from apps.core.identity import find_staff_user, identify
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{8,128}")
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+QUIET = ("/healthz", "/readyz", "/static/")
+
+log = structlog.get_logger(__name__)
+
+
+class RequestContextMiddleware:
+    """Gives the request an id, which its events carry as correlation id, and logs it once."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        given = request.headers.get("X-Request-ID", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else str(uuid6.uuid7())
+        parent = request.headers.get("traceparent", "")
+        trace = Trace(
+            correlation_id=request_id,
+            traceparent=parent if TRACEPARENT.fullmatch(parent) else "",
+        )
+        began = time.perf_counter()
+        with traced(trace):
+            response = self.get_response(request)
+            if not request.path.startswith(QUIET):
+                log.info(
+                    "request",
+                    method=request.method,
+                    path=request.path,
+                    status=response.status_code,
+                    ms=round((time.perf_counter() - began) * 1000, 1),
+                )
+        response["X-Request-ID"] = request_id
+        return response
+
+    def process_exception(
+        self, request: HttpRequest, exception: Exception
+    ) -> HttpResponseBase | None:
+        """Say plainly that the database is away, instead of a server error."""
+        return unavailable(request, exception)
+
+
+class PrincipalMiddleware:
+    """Sets `request.principal`; `request.user` becomes the local user of a member of staff.
+
+    Signing in and out is therefore one act for all services: no admin keeps a session of its own
+    that would outlive it.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        principal = identify(request)
+        request.principal = principal  # type: ignore[attr-defined]
+        if principal is not None and principal.is_staff:
+            stranger: Any = request.user
+            request.user = SimpleLazyObject(  # type: ignore[assignment]
+                lambda: find_staff_user(principal) or stranger
+            )
+        return self.get_response(request)

@@ -1,0 +1,53 @@
+"""OpenAPI, in the names that the API really speaks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse
+from rest_framework import serializers
+
+from apps.core.http import camelize
+
+
+class ErrorSerializer(serializers.Serializer[Any]):
+    """What was wrong with the request."""
+
+    message = serializers.CharField(help_text="For a person.")
+    code = serializers.CharField(help_text="For a program: stable, in snake_case.")
+    field = serializers.CharField(required=False, help_text="The field at fault, if it is one.")
+
+
+class ErrorsSerializer(serializers.Serializer[Any]):
+    """Every error of the API has this shape."""
+
+    errors = ErrorSerializer(many=True)  # type: ignore[assignment]
+
+
+def error_response(message: str, code: str, field: str = "") -> OpenApiResponse:
+    """Return the schema's entry for an error, with an example of it."""
+    error = {"message": message, "code": code} | ({"field": field} if field else {})
+    return OpenApiResponse(
+        ErrorsSerializer,
+        description=message,
+        examples=[OpenApiExample(message, value={"errors": [error]})],
+    )
+
+
+def camelize_properties(result: Any, generator: Any, request: Any, public: bool) -> Any:  # noqa: ANN401, ARG001, FBT001
+    """Rename the properties of every object as CamelCaseJSONRenderer does: a hook of spectacular's."""
+    _camelize(result)
+    return result
+
+
+def _camelize(node: Any) -> None:  # noqa: ANN401
+    if isinstance(node, list):
+        for each in node:
+            _camelize(each)
+    elif isinstance(node, dict):
+        if isinstance(properties := node.get("properties"), dict):
+            node["properties"] = {camelize(name): value for name, value in properties.items()}
+            if isinstance(required := node.get("required"), list):
+                node["required"] = [camelize(name) for name in required]
+        for each in node.values():
+            _camelize(each)
