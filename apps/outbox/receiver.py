@@ -1,0 +1,153 @@
+"""What happens to one record: it is read, and takes effect once."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, Protocol
+
+from apps.core.context import Trace, traced
+from apps.outbox.dead_letters import EVENT_ID, NAMESPACE, Record
+from apps.outbox.events import Event, record_name
+from apps.outbox.failures import Poison
+from apps.outbox.inbox import Message, process_once
+from apps.outbox.topics import retry_topic
+
+LONGEST_EVENT_ID = 64
+LONGEST_KEY = 255
+
+Handler = Callable[[Any], None]
+Handlers = Mapping[type[Event], Handler]
+
+
+class Outcome(StrEnum):
+    PROCESSED = "processed"
+    DUPLICATE = "duplicate"
+    SKIPPED = "skipped"
+    DEAD = "dead"
+
+
+class Decoder(Protocol):
+    """Reads Confluent's wire format by the schema that the record was written with."""
+
+    def decode(self, value: bytes) -> tuple[str, dict[str, Any]]:
+        """Return the full name of the Avro record, and its fields.
+
+        Raises:
+            Poison: the bytes can never be read.
+        """
+        ...
+
+
+class Receiver:
+    """Reads records for one consumer group.
+
+    Args:
+        group: the consumer group.
+        handlers: which function each event is handed to, in the inbox's transaction.
+        decoder: reads the values.
+    """
+
+    def __init__(self, group: str, handlers: Handlers, decoder: Decoder) -> None:
+        self._group = group
+        self._decoder = decoder
+        self._handlers = {record_name(cls): (cls, handler) for cls, handler in handlers.items()}
+        self._namespaces: dict[str, set[str]] = {}
+        for cls in handlers:
+            for topic in (cls.topic, retry_topic(cls.topic, group)):
+                self._namespaces.setdefault(topic, set()).add(cls.namespace)
+
+    @property
+    def topics(self) -> list[str]:
+        """What to subscribe to: the topics of the handlers' events, and the group's retries."""
+        return sorted(self._namespaces)
+
+    def receive(self, record: Record) -> Outcome:
+        """Let the record take effect, unless it has before or nobody here reads its type.
+
+        Raises:
+            Poison: the record can never be handled.
+            Exception: whatever the handler raises.
+        """
+        if not record.value:
+            raise Poison("empty", "The record has no value; no event is deleted by a tombstone.")
+        name, fields = self._decoder.decode(record.value)
+        if name not in self._handlers:
+            self._refuse_strangers(name, record.topic)
+            return Outcome.SKIPPED
+        event_class, handler = self._handlers[name]
+        message = Message(
+            group=self._group,
+            event_id=event_id(record),
+            topic=record.topic,
+            partition=record.partition or 0,
+            offset=record.offset or 0,
+            key=_text(record.key),
+            event=build(event_class, fields),
+        )
+        trace = Trace(
+            correlation_id=record.header("ce_correlationid") or "",
+            causation_id=message.event_id,
+            traceparent=record.header("traceparent") or "",
+        )
+        with traced(trace):
+            done = process_once(message, handler)
+        return Outcome.PROCESSED if done else Outcome.DUPLICATE
+
+    def _refuse_strangers(self, name: str, topic: str) -> None:
+        """A topic belongs to one service, whose new types we skip; others' records are mistakes."""
+        namespaces = self._namespaces.get(topic, set())
+        if name.rpartition(".")[0] not in namespaces:
+            raise Poison(
+                "wrong_schema",
+                f"{name} does not belong on {topic}, which holds {', '.join(sorted(namespaces))}.",
+            )
+
+
+def event_id(record: Record) -> str:
+    """Return the event's id, by which the inbox knows it.
+
+    A record that was sent without one is known by its place instead. A replay carries that id
+    along, so that it too takes effect once; the same event sent twice by its producer does not.
+
+    Raises:
+        Poison: there is an id, and it is none that anybody could have meant.
+    """
+    if all(name != EVENT_ID for name, _ in record.headers):
+        return str(uuid.uuid5(NAMESPACE, f"{record.topic}/{record.partition}/{record.offset}"))
+    given = record.header(EVENT_ID) or ""
+    if not given or len(given) > LONGEST_EVENT_ID or not given.isprintable():
+        raise Poison("bad_headers", f"ce_id is {given[:80]!r}, and has 1 to 64 characters.")
+    return given
+
+
+def known_event_id(record: Record) -> str:
+    """Return the event's id, or nothing where that is what is wrong with the record."""
+    try:
+        return event_id(record)
+    except Poison:
+        return ""
+
+
+def build(event_class: type[Event], fields: dict[str, Any]) -> Event:
+    """Make the event of its record's fields; the record may have more than the reader declares.
+
+    Raises:
+        Poison: a field is missing for which the reader has no default.
+    """
+    wanted = {
+        field.name: fields[field.name]
+        for field in dataclasses.fields(event_class)
+        if field.name in fields
+    }
+    try:
+        return event_class(**wanted)
+    except TypeError as exc:
+        raise Poison("wrong_schema", f"{record_name(event_class)}: {exc}") from exc
+
+
+def _text(key: bytes | None) -> str:
+    """Return the key for a person to read; the inbox goes by the event's id."""
+    return (key or b"").decode("utf-8", "replace").replace("\x00", "")[:LONGEST_KEY]
