@@ -1,0 +1,435 @@
+"""The operations: payment methods, payment intents, charges, refunds and the events they make."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from deploy.sandbox import objects
+from deploy.sandbox.cards import DECLINES, Decline, find_card
+from deploy.sandbox.errors import ApiError, invalid_integer, missing, no_such, unexpected_state
+from deploy.sandbox.faults import WEBHOOK_FAULTS, Faults
+from deploy.sandbox.forms import Params
+from deploy.sandbox.objects import Body
+from deploy.sandbox.store import Store
+
+SMALLEST = 50
+LARGEST = 99_999_999
+CANCELLABLE = (
+    "requires_payment_method",
+    "requires_capture",
+    "requires_confirmation",
+    "requires_action",
+    "processing",
+)
+CANCELLATION_REASONS = ("duplicate", "fraudulent", "requested_by_customer", "abandoned")
+REFUND_REASONS = ("duplicate", "fraudulent", "requested_by_customer")
+
+
+@dataclass
+class Call:
+    """One request on its way through an operation."""
+
+    params: Params
+    request_id: str
+    key: str | None = None
+    decline: Decline | None = None
+    """Set by a fault: the card is declined, whichever it is."""
+    failure: ApiError | None = field(default=None)
+    """A refusal with an effect: a declined card leaves a failed charge and must be committed."""
+
+
+class Provider:
+    """Stripe's side of the money. Each method runs in one transaction of the store.
+
+    Args:
+        store: where everything is kept.
+        faults: those of webhooks are taken here, where events are made.
+        delivers: whether there is somebody to deliver webhooks to.
+    """
+
+    def __init__(self, store: Store, faults: Faults, *, delivers: bool) -> None:
+        self._store = store
+        self._faults = faults
+        self._delivers = delivers
+
+    def create_method(self, call: Call) -> Body:
+        kind = call.params.get("type")
+        if kind is None:
+            raise missing("type")
+        if kind != "card":
+            raise ApiError(400, f"Invalid type: must be card in the sandbox, not {kind}.")
+        return self._save(self._method_from_data(call.params, ""))
+
+    def retrieve_method(self, _call: Call, method_id: str) -> Body:
+        return self._get("payment_method", "PaymentMethod", method_id, "payment_method")
+
+    def create_intent(self, call: Call) -> Body:
+        params = call.params
+        if not isinstance(params.get("payment_method_types", []), list):
+            raise ApiError(400, "Invalid array", param="payment_method_types")
+        intent = objects.payment_intent(
+            params
+            | {
+                "amount": _amount(params),
+                "currency": _currency(params),
+                "metadata": _metadata(params),
+                "automatic_payment_methods": _automatic(params),
+            }
+        )
+        confirmed = _flag(params, "confirm")
+        if "payment_method" in params or "payment_method_data" in params:
+            intent["payment_method"] = self._method(params)["id"]
+            intent["status"] = "requires_confirmation"
+        elif confirmed:
+            raise ApiError(
+                400,
+                "You cannot confirm this PaymentIntent because it's missing a payment method. "
+                "Update the PaymentIntent with a payment method and then confirm it again.",
+                code="payment_intent_unexpected_state",
+            )
+        self._save(intent)
+        self._emit("payment_intent.created", intent, call)
+        return self._confirm(intent, call) if confirmed else intent
+
+    def confirm_intent(self, call: Call, intent_id: str) -> Body:
+        intent = self._get("payment_intent", "payment_intent", intent_id, "intent")
+        status = intent["status"]
+        if status == "succeeded":
+            raise unexpected_state(
+                intent,
+                "You cannot confirm this PaymentIntent because it has already succeeded "
+                "after being previously confirmed.",
+            )
+        if status not in {"requires_payment_method", "requires_confirmation", "requires_action"}:
+            raise unexpected_state(
+                intent,
+                f"You cannot confirm this PaymentIntent because it has a status of {status}. "
+                "Only a PaymentIntent with one of the following statuses may be confirmed: "
+                "requires_confirmation, requires_action.",
+            )
+        if "payment_method" in call.params or "payment_method_data" in call.params:
+            intent["payment_method"] = self._method(call.params)["id"]
+        if intent["payment_method"] is None:
+            raise unexpected_state(
+                intent,
+                "You cannot confirm this PaymentIntent because it's missing a payment method. "
+                "You can either update the PaymentIntent with a payment method and then confirm "
+                "it again, or confirm it again directly with a payment method.",
+            )
+        return self._confirm(intent, call)
+
+    def retrieve_intent(self, _call: Call, intent_id: str) -> Body:
+        return self._get("payment_intent", "payment_intent", intent_id, "intent")
+
+    def cancel_intent(self, call: Call, intent_id: str) -> Body:
+        intent = self._get("payment_intent", "payment_intent", intent_id, "intent")
+        reason = call.params.get("cancellation_reason")
+        if reason is not None and reason not in CANCELLATION_REASONS:
+            known = ", ".join(CANCELLATION_REASONS)
+            raise ApiError(400, f"Invalid cancellation_reason: must be one of {known}")
+        if intent["status"] not in CANCELLABLE:
+            raise unexpected_state(
+                intent,
+                "You cannot cancel this PaymentIntent because it has a status of "
+                f"{intent['status']}. Only a PaymentIntent with one of the following statuses "
+                f"may be canceled: {', '.join(CANCELLABLE)}.",
+            )
+        intent |= {
+            "status": "canceled",
+            "canceled_at": objects.now(),
+            "cancellation_reason": reason,
+            "next_action": None,
+        }
+        self._save(intent)
+        self._emit("payment_intent.canceled", intent, call)
+        return intent
+
+    def retrieve_charge(self, _call: Call, charge_id: str) -> Body:
+        return self._get("charge", "charge", charge_id, "charge")
+
+    def create_refund(self, call: Call) -> Body:
+        charged = self._charge_to_refund(call.params)
+        left = charged["amount"] - charged["amount_refunded"]
+        if left <= 0:
+            raise ApiError(
+                400,
+                f"Charge {charged['id']} has already been refunded.",
+                code="charge_already_refunded",
+                stored=True,
+            )
+        reason = call.params.get("reason")
+        if reason is not None and reason not in REFUND_REASONS:
+            raise ApiError(400, f"Invalid reason: must be one of {', '.join(REFUND_REASONS)}")
+        amount = _integer(call.params, "amount") if "amount" in call.params else left
+        if amount <= 0:
+            raise ApiError(400, "Invalid positive integer", param="amount")
+        if amount > left:
+            whole = "unrefunded amount on charge" if charged["amount_refunded"] else "charge amount"
+            raise ApiError(
+                400,
+                f"Refund amount (${amount / 100:.2f}) is greater than {whole} (${left / 100:.2f})",
+                param="amount",
+                stored=True,
+            )
+        refund = objects.refund(charged, amount, reason, _metadata(call.params))
+        self._save(refund, parent=charged["payment_intent"])
+        charged["amount_refunded"] += amount
+        charged["refunded"] = charged["amount_refunded"] == charged["amount"]
+        self._save(charged, parent=charged["payment_intent"])
+        self._emit("refund.created", refund, call)
+        self._emit("charge.refunded", charged, call)
+        return refund
+
+    def retrieve_refund(self, _call: Call, refund_id: str) -> Body:
+        return self._get("refund", "refund", refund_id, "id")
+
+    def retrieve_event(self, _call: Call, event_id: str) -> Body:
+        return self._get("event", "event", event_id, "id")
+
+    def page(self, kind: str, url: str, params: Params) -> Body:
+        """Return a page of objects, newest first, as every list endpoint of Stripe does."""
+        limit = _integer(params, "limit") if "limit" in params else 10
+        if not 1 <= limit <= 100:  # noqa: PLR2004 - Stripe's own bounds
+            raise ApiError(400, "Invalid limit: must be between 1 and 100.", param="limit")
+        cursors = {name: str(params.get(name, "")) for name in ("starting_after", "ending_before")}
+        for name, cursor in cursors.items():
+            if cursor and self._store.find(kind, cursor) is None:
+                raise no_such(kind, cursor, name, 400)
+        bodies, more = self._store.page(
+            kind,
+            limit=limit,
+            after=cursors["starting_after"],
+            before=cursors["ending_before"],
+            parent=str(params.get("payment_intent", "")),
+        )
+        return objects.listing(url, bodies, has_more=more)
+
+    def _confirm(self, intent: Body, call: Call) -> Body:
+        """Charge the intent's payment method; a decline is left in `call.failure`."""
+        if intent["automatic_payment_methods"] and not (
+            "return_url" in call.params
+            or intent["automatic_payment_methods"].get("allow_redirects") == "never"
+        ):
+            raise ApiError(
+                400,
+                "This PaymentIntent is configured to accept payment methods enabled in your "
+                "Dashboard. Because some of these payment methods might redirect your customer "
+                "off of your page, you must provide a `return_url`.",
+                param="return_url",
+                stored=True,
+            )
+        method = self._get("payment_method", "PaymentMethod", intent["payment_method"], "id")
+        card = objects.card_behind(method)
+        decline = call.decline or card.decline
+        if card.needs_authentication and decline is None:
+            if not _flag(call.params, "error_on_requires_action"):
+                return self._ask_for_authentication(intent, call)
+            decline = DECLINES["authentication_required"]
+        charged = objects.charge(intent, method, card, decline)
+        self._save(charged, parent=intent["id"])
+        intent |= {"latest_charge": charged["id"], "next_action": None}
+        if decline is not None:
+            return self._decline(intent, method, charged, decline, call)
+        intent |= {
+            "status": "succeeded",
+            "amount_received": intent["amount"],
+            "last_payment_error": None,
+        }
+        self._save(intent)
+        self._emit("charge.succeeded", charged, call)
+        self._emit("payment_intent.succeeded", intent, call)
+        return intent
+
+    def _decline(
+        self, intent: Body, method: Body, charged: Body, decline: Decline, call: Call
+    ) -> Body:
+        fields: Body = {
+            "charge": charged["id"],
+            "code": decline.code,
+            "decline_code": decline.decline_code,
+            "payment_method": method,
+        }
+        intent |= {
+            "status": "requires_payment_method",
+            "payment_method": None,
+            "last_payment_error": {
+                **fields,
+                "advice_code": "try_again_later",
+                "doc_url": f"https://stripe.com/docs/error-codes/{decline.code}",
+                "message": decline.message,
+                "type": "card_error",
+            },
+        }
+        self._save(intent)
+        self._emit("charge.failed", charged, call)
+        self._emit("payment_intent.payment_failed", intent, call)
+        call.failure = ApiError(
+            402, decline.message, kind="card_error", stored=True, payment_intent=intent, **fields
+        )
+        return intent
+
+    def _ask_for_authentication(self, intent: Body, call: Call) -> Body:
+        back = call.params.get("return_url")
+        page = f"https://hooks.stripe.com/redirect/authenticate/{intent['id']}"
+        intent |= {
+            "status": "requires_action",
+            "next_action": {
+                "type": "redirect_to_url",
+                "redirect_to_url": {"return_url": back, "url": page},
+            }
+            if back
+            else {"type": "use_stripe_sdk", "use_stripe_sdk": {"type": "three_d_secure_redirect"}},
+        }
+        self._save(intent)
+        self._emit("payment_intent.requires_action", intent, call)
+        return intent
+
+    def _method(self, params: Params) -> Body:
+        """Return the payment method that a request names: pm_…, a test one, or its data."""
+        if (data := params.get("payment_method_data")) is not None:
+            if not isinstance(data, dict) or data.get("type") != "card":
+                raise ApiError(400, "Invalid payment_method_data: its type must be card.")
+            return self._save(self._method_from_data(data, "payment_method_data"))
+        name = str(params["payment_method"])
+        if (card := find_card(name, "pm_card_")) is not None:
+            return self._save(objects.payment_method(card, {}, {}))
+        return self._get("payment_method", "PaymentMethod", name, "payment_method", 400)
+
+    def _method_from_data(self, data: Params, prefix: str) -> Body:
+        card = data.get("card")
+        if not isinstance(card, dict):
+            raise missing("card")
+        if "number" in card:
+            raise ApiError(
+                402,
+                "Sending credit card numbers directly to the Stripe API is generally unsafe. We "
+                "suggest you use test tokens that map to the test card you are using, see "
+                "https://stripe.com/docs/testing.",
+            )
+        param = f"{prefix}[card][token]" if prefix else "card[token]"
+        token = str(card.get("token", ""))
+        found = find_card(token, "tok_")
+        if found is None:
+            raise no_such("token", token, param, 400)
+        billing = data.get("billing_details", {})
+        return objects.payment_method(
+            found, _metadata(data), billing if isinstance(billing, dict) else {}
+        )
+
+    def _charge_to_refund(self, params: Params) -> Body:
+        if "charge" in params:
+            return self._get("charge", "charge", str(params["charge"]), "charge", 400)
+        if "payment_intent" not in params:
+            raise ApiError(
+                400,
+                "One of the following params should be provided for this request: "
+                "payment_intent or charge.",
+            )
+        intent_id = str(params["payment_intent"])
+        intent = self._get("payment_intent", "payment_intent", intent_id, "payment_intent", 400)
+        if intent["status"] != "succeeded":
+            raise ApiError(
+                400,
+                f"This PaymentIntent ({intent_id}) does not have a successful charge to refund.",
+                param="payment_intent",
+                stored=True,
+            )
+        return self._get("charge", "charge", intent["latest_charge"], "charge")
+
+    def _get(self, kind: str, words: str, object_id: str, param: str, status: int = 404) -> Body:
+        body = self._store.find(kind, object_id)
+        if body is None:
+            raise no_such(words, object_id, param, status)
+        return body
+
+    def _save(self, body: Body, parent: str = "") -> Body:
+        self._store.put(body, parent)
+        return body
+
+    def _emit(self, kind: str, body: Body, call: Call) -> None:
+        """Make an event, and its delivery unless a fault swallows it."""
+        event = objects.event(kind, body, call.request_id, call.key)
+        self._store.put(event)
+        if not self._delivers:
+            return
+        fault = self._faults.take(kind, WEBHOOK_FAULTS)
+        due = time.time()
+        if fault is not None and fault.kind == "drop_webhook":
+            return
+        if fault is not None and fault.kind == "reorder_webhook":
+            due += fault.seconds or 1.0
+        self._store.add_delivery(event["id"], due)
+        if fault is not None and fault.kind == "double_webhook":
+            self._store.add_delivery(event["id"], due + fault.seconds)
+
+
+def _integer(params: Params, name: str) -> int:
+    value = params.get(name)
+    if value is None:
+        raise missing(name)
+    try:
+        return int(str(value))
+    except ValueError as exc:
+        raise invalid_integer(name, value) from exc
+
+
+def _amount(params: Params) -> int:
+    amount = _integer(params, "amount")
+    if amount < 1:
+        raise ApiError(
+            400,
+            "This value must be greater than or equal to 1.",
+            code="parameter_invalid_integer",
+            param="amount",
+        )
+    if amount < SMALLEST:
+        raise ApiError(
+            400,
+            "Amount must be at least $0.50 usd",
+            code="amount_too_small",
+            param="amount",
+        )
+    if amount > LARGEST:
+        raise ApiError(
+            400,
+            "Amount must be no more than $999,999.99",
+            code="amount_too_large",
+            param="amount",
+        )
+    return amount
+
+
+def _currency(params: Params) -> str:
+    currency = params.get("currency")
+    if currency is None:
+        raise missing("currency")
+    text = str(currency).lower()
+    if len(text) != 3 or not (text.isascii() and text.isalpha()):  # noqa: PLR2004 - ISO 4217
+        raise ApiError(400, f"Invalid currency: {currency}.", param="currency")
+    return text
+
+
+def _automatic(params: Params) -> Body | None:
+    """Return the intent's setting; without one, Stripe lets the dashboard choose the methods."""
+    given = params.get("automatic_payment_methods")
+    if given is None and "payment_method_types" in params:
+        return None
+    if isinstance(given, dict) and str(given.get("enabled")).lower() != "true":
+        return None
+    redirects = given.get("allow_redirects", "always") if isinstance(given, dict) else "always"
+    return {"allow_redirects": redirects, "enabled": True}
+
+
+def _metadata(params: Params) -> dict[str, Any]:
+    metadata = params.get("metadata", {})
+    if metadata == "":
+        return {}
+    if not isinstance(metadata, dict):
+        raise ApiError(400, "Invalid hash: metadata", param="metadata")
+    return metadata
+
+
+def _flag(params: Params, name: str) -> bool:
+    return str(params.get(name, "false")).lower() == "true"
