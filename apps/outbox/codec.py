@@ -1,0 +1,99 @@
+"""Kafka records' values: Avro in Confluent's wire format.
+
+A zero byte, the schema's id as four bytes with the highest first, and the bare Avro record:
+https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import Any, Protocol
+
+import fastavro
+import orjson
+
+from apps.outbox.failures import Poison
+from apps.outbox.schemas import DoesNotFit, LocalSchema, local_schemas
+
+MAGIC = 0
+PREFIX = struct.Struct(">BI")
+
+
+class Schemas(Protocol):
+    """What is asked of the schema registry; both answers are cached."""
+
+    def schema_id(self, topic: str, schema: LocalSchema, /) -> int:
+        """Return the id under which the schema is registered for the topic."""
+        ...
+
+    def writer_schema(self, schema_id: int, /) -> dict[str, Any]:
+        """Return the parsed record schema with this id."""
+        ...
+
+
+class Codec:
+    """Writes and reads records' values.
+
+    Args:
+        schemas: the schema registry.
+    """
+
+    def __init__(self, schemas: Schemas) -> None:
+        self._schemas = schemas
+
+    def encode(self, topic: str, record: str, payload: bytes) -> bytes:
+        """Return the value of a record of the topic.
+
+        Args:
+            topic: where it will be sent.
+            record: the full name of its Avro record.
+            payload: its fields as a JSON object, as `publish` writes them.
+
+        Raises:
+            Poison: the payload can never be encoded.
+            SchemaMissing: the registry does not know the schema yet.
+        """
+        schema = local_schemas().get(record)
+        if schema is None:
+            raise Poison("unknown_schema", f"There is no schema of {record}.")
+        try:
+            fields = orjson.loads(payload)
+        except orjson.JSONDecodeError as exc:
+            raise Poison("not_json", f"The payload is no JSON: {exc}") from exc
+        if not isinstance(fields, dict):
+            raise Poison("wrong_schema", "The payload is JSON, but no object.")
+        try:
+            body = schema.encode(fields)
+        except DoesNotFit as exc:
+            raise Poison("wrong_schema", str(exc)) from exc
+        return PREFIX.pack(MAGIC, self._schemas.schema_id(topic, schema)) + body
+
+    def decode(self, value: bytes) -> tuple[str, dict[str, Any]]:
+        """Return the full name of the Avro record, and its fields, as they were written.
+
+        Raises:
+            Poison: the bytes can never be read.
+        """
+        return decode_record(value, self._schemas)
+
+
+def decode_record(value: bytes, schemas: Schemas) -> tuple[str, dict[str, Any]]:
+    """Return the full name of the Avro record in `value`, and its fields, as they were written.
+
+    Raises:
+        Poison: the bytes can never be read.
+    """
+    if len(value) < PREFIX.size or value[0] != MAGIC:
+        raise Poison("not_avro", "The value does not begin with a zero byte and a schema's id.")
+    _, schema_id = PREFIX.unpack_from(value)
+    schema = schemas.writer_schema(schema_id)
+    body = io.BytesIO(value)
+    body.seek(PREFIX.size)
+    try:
+        fields: Any = fastavro.schemaless_reader(body, schema, None)
+    except Exception as exc:
+        raise Poison("not_avro", f"The value is no {schema['name']}: {exc!r}") from exc
+    if body.tell() != len(value):
+        raise Poison("not_avro", f"{len(value) - body.tell()} bytes follow the {schema['name']}.")
+    return schema["name"], fields
