@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ticketing.env import env_secret
+from ticketing.env import env_secret, env_str
 from ticketing.settings.mongodb import *  # noqa: F403
 from ticketing.settings.mongodb import DJANGO_APPS, mongodb_database
 
@@ -15,3 +15,4 @@ SESSION_COOKIE_NAME = "tickets_admin"
 SESSION_COOKIE_PATH = "/tickets/admin/"
 EVENT_HANDLERS = "apps.tickets.handlers.HANDLERS"
 CONSUMER_GROUP = "ticketing.tickets"
+DEMO_SELLER_ID = env_str("DEMO_SELLER_ID", "")

@@ -22,6 +22,7 @@ from ticketing.settings.base import BASE_APPS, SQL_APPS  # noqa: E402
 from ticketing.settings.expiration import *  # noqa: E402, F403
 from ticketing.settings.orders import *  # noqa: E402, F403
 from ticketing.settings.payments import *  # noqa: E402, F403
+from ticketing.settings.tickets import DEMO_SELLER_ID  # noqa: E402, F401
 
 INSTALLED_APPS: tuple[str, ...] = (
     *SQL_APPS,

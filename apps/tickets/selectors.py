@@ -1,0 +1,171 @@
+"""Reads. Listings are aggregations, as only those walk an index in its order for certain."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Any, Final
+
+from bson import ObjectId
+from django.db import connection
+
+from apps.core.errors import NotFound, NotSignedIn
+from apps.tickets.models import Ticket, search_terms
+
+Match = dict[str, Any]
+SEARCH_WORDS: Final = 8
+
+
+class Sort(StrEnum):
+    """The orders in which listings can be asked for."""
+
+    OLDEST = "oldest"
+    NEWEST = "newest"
+    CHEAPEST = "cheapest"
+    DEAREST = "dearest"
+
+
+# The key makes each order total, so that no ticket is on two pages or on none.
+_SORTS: Final[dict[Sort, dict[str, int]]] = {
+    Sort.OLDEST: {"created_at": 1, "_id": 1},
+    Sort.NEWEST: {"created_at": -1, "_id": -1},
+    Sort.CHEAPEST: {"price_cents": 1, "_id": 1},
+    Sort.DEAREST: {"price_cents": -1, "_id": -1},
+}
+
+
+class TicketNotFound(NotFound):
+    """There is no such ticket, or its id is malformed."""
+
+    code = "ticket_not_found"
+
+
+class TicketListing:
+    """Tickets in an order, read only as far as asked for; django.core.paginator takes it."""
+
+    def __init__(self, match: Match, sort: Sort) -> None:
+        self.match = match
+        self.sort = sort
+
+    def __len__(self) -> int:
+        tickets = connection.get_collection(Ticket._meta.db_table)  # noqa: SLF001 (documented)
+        count: int = tickets.count_documents(self.match, session=connection.session)
+        return count
+
+    def __getitem__(self, wanted: slice) -> list[Ticket]:
+        start = wanted.start or 0
+        if wanted.stop is not None and wanted.stop <= start:
+            return []
+        stages = self.pipeline()
+        if start:
+            stages.append({"$skip": start})
+        if wanted.stop is not None:
+            stages.append({"$limit": wanted.stop - start})
+        return list(Ticket.objects.raw_aggregate(stages))
+
+    def __iter__(self) -> Iterator[Ticket]:
+        return iter(self[:])
+
+    def pipeline(self) -> list[dict[str, Any]]:
+        return [{"$match": self.match}, {"$sort": _SORTS[self.sort]}]
+
+
+def find_ticket(ticket_id: str) -> Ticket | None:
+    """Return the ticket, or None if there is none or the id cannot be one."""
+    if not ObjectId.is_valid(ticket_id):
+        return None
+    return Ticket.objects.filter(pk=ObjectId(ticket_id)).first()
+
+
+def get_ticket(ticket_id: str) -> Ticket:
+    """Return the ticket.
+
+    Raises:
+        TicketNotFound: there is none, or the id cannot be one.
+    """
+    if (ticket := find_ticket(ticket_id)) is None:
+        raise TicketNotFound
+    return ticket
+
+
+def get_visible_ticket(ticket_id: str, *, viewer_id: str | None) -> Ticket:
+    """Return the ticket as one may see it: a withdrawn one is its seller's alone.
+
+    Raises:
+        TicketNotFound: there is none to see.
+    """
+    ticket = get_ticket(ticket_id)
+    if ticket.status == Ticket.Status.WITHDRAWN and ticket.seller_id != viewer_id:
+        raise TicketNotFound
+    return ticket
+
+
+def get_own_ticket(ticket_id: str, *, seller_id: str) -> Ticket:
+    """Return the ticket to the person who sells it.
+
+    Raises:
+        TicketNotFound: there is none.
+        NotSignedIn: it is somebody else's.
+    """
+    ticket = get_ticket(ticket_id)
+    if ticket.seller_id != seller_id:
+        raise NotSignedIn
+    return ticket
+
+
+def get_unheld_ticket(ticket_id: str, *, seller_id: str, verb: str) -> Ticket:
+    """Return the ticket to its seller while nobody holds it.
+
+    Args:
+        ticket_id: the ticket.
+        seller_id: who asks.
+        verb: what they want to do with it, for the refusal.
+
+    Raises:
+        TicketNotFound: there is none.
+        NotSignedIn: it is somebody else's.
+        TicketReserved: an order holds or bought it.
+    """
+    ticket = get_own_ticket(ticket_id, seller_id=seller_id)
+    ticket.require_unheld(verb)
+    return ticket
+
+
+def list_free_tickets(*, search: str = "", sort: Sort = Sort.OLDEST) -> TicketListing:
+    """Return the tickets that anybody may reserve.
+
+    Args:
+        search: words that the title must have, in any order, each at least by its beginning.
+        sort: the order.
+    """
+    return TicketListing({"status": Ticket.Status.FREE.value, **_search(search)}, sort)
+
+
+def list_seller_tickets(seller_id: str) -> TicketListing:
+    """Return all that somebody ever listed, newest first."""
+    return TicketListing({"seller_id": seller_id}, Sort.NEWEST)
+
+
+def list_tickets_matching(search: str) -> TicketListing:
+    """Return the tickets of any status that an administrator may mean, newest first."""
+    match: list[Match] = [{"seller_id": search}, {"order_id": search}]
+    if ObjectId.is_valid(search):
+        match.append({"_id": ObjectId(search)})
+    if words := _search(search):
+        match.append({"status": {"$in": Ticket.Status.values}} | words)
+    return TicketListing({"$or": match}, Sort.NEWEST)
+
+
+def _search(text: str) -> Match:
+    """Return the condition of a search: patterns that an index of words can answer.
+
+    A pattern that is tied to the beginning of a word is a range of the index; one that may stand
+    anywhere would read every title.
+    """
+    if not text.strip():
+        return {}
+    words = search_terms(text)[:SEARCH_WORDS]
+    if not words:
+        return {"search_terms": {"$in": []}}
+    return {"search_terms": {"$all": [re.compile(f"^{re.escape(word)}") for word in words]}}
