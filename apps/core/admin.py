@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.contrib import messages
 from django.contrib.admin import AdminSite
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from apps.core.identity import clear_session_cookie, sign_in_address
@@ -32,9 +32,10 @@ class StaffSite(AdminSite):
             back = f"/{_service(request)}/admin/"
         if self.has_permission(request):
             return HttpResponseRedirect(back)
-        if getattr(request, "principal", None) is not None:
-            messages.error(request, "Your account has no access to the administration.")
-        return HttpResponseRedirect(sign_in_address(back))
+        if getattr(request, "principal", None) is None:
+            return HttpResponseRedirect(sign_in_address(back))
+        # Sending them to sign in would lead them back here, round and round.
+        raise PermissionDenied
 
     def logout(
         self,

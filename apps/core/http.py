@@ -10,6 +10,7 @@ import orjson
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import DatabaseError, InterfaceError, OperationalError
+from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from pymongo.errors import ConnectionFailure, ExecutionTimeout
@@ -247,3 +248,9 @@ def _error_page(request: HttpRequest, http_status: int, code: str, message: str)
         return JsonResponse(error_body(message, code), status=http_status)
     facts = {"status": http_status, "title": ErrorPage.titles[http_status], "message": message}
     return render(request, "core/error.html", facts, status=http_status)
+
+
+def add_error(form: Form, error: DomainError) -> None:
+    """Show a refusal in a page's form: beside the field at fault, or above the form."""
+    field = underscore(error.field)
+    form.add_error(field if field in form.fields else None, error.message)

@@ -135,15 +135,16 @@ class JWTAuthentication(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[Principal, None] | None:
         plain = request._request  # noqa: SLF001
-        if token := bearer_token(plain):
-            principal = read_token(token)
-        else:
-            principal = read_token(plain.COOKIES.get(COOKIE, ""))
-            if principal and plain.method not in SAFE_METHODS and is_foreign(plain):
-                raise exceptions.PermissionDenied(
-                    "This request came from another site.", code="foreign_origin"
-                )
-        return (principal, None) if principal else None
+        # PrincipalMiddleware has been here before; a view that is tested alone does without it.
+        principal = plain.principal if hasattr(plain, "principal") else identify(plain)
+        if principal is None:
+            return None
+        is_by_cookie = not bearer_token(plain)
+        if is_by_cookie and plain.method not in SAFE_METHODS and is_foreign(plain):
+            raise exceptions.PermissionDenied(
+                "This request came from another site.", code="foreign_origin"
+            )
+        return principal, None
 
     def authenticate_header(self, request: Request) -> str:  # noqa: ARG002
         return 'Bearer realm="ticketing"'

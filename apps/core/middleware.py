@@ -9,12 +9,26 @@ from typing import Any
 
 import structlog
 import uuid6
+from django.conf import settings
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponseBase
+from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
+from django.utils.module_loading import import_string
 
 from apps.core.context import Trace, traced
-from apps.core.http import unavailable
-from apps.core.identity import find_staff_user, identify
+from apps.core.http import is_outage, unavailable
+from apps.core.identity import (
+    COOKIE,
+    Principal,
+    bearer_token,
+    clear_session_cookie,
+    find_staff_user,
+    identify,
+    is_due_for_renewal,
+    read_token,
+    set_session_cookie,
+)
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -72,10 +86,40 @@ class PrincipalMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         principal = identify(request)
+        token = _renewed_token(request, principal) if principal is not None else None
+        if token is not None:
+            principal = read_token(token)
         request.principal = principal  # type: ignore[attr-defined]
         if principal is not None and principal.is_staff:
             stranger: Any = request.user
             request.user = SimpleLazyObject(  # type: ignore[assignment]
                 lambda: find_staff_user(principal) or stranger
             )
-        return self.get_response(request)
+        response = self.get_response(request)
+        if token is not None and COOKIE not in response.cookies:
+            if token:
+                set_session_cookie(response, token)
+            else:
+                clear_session_cookie(response)
+        return response
+
+
+def _renewed_token(request: HttpRequest, principal: Principal) -> str | None:
+    """Return the cookie's next token, empty for a closed account, None while the old one is good.
+
+    Only the service that has the users can renew tokens: settings.TOKEN_RENEWAL is empty elsewhere.
+    """
+    now = timezone.now()
+    if (
+        not settings.TOKEN_RENEWAL
+        or bearer_token(request)
+        or not is_due_for_renewal(principal, now)
+    ):
+        return None
+    renew: Callable[..., str] = import_string(settings.TOKEN_RENEWAL)
+    try:
+        return renew(principal, now=now)
+    except DatabaseError as exc:
+        if not is_outage(exc):
+            raise
+        return None  # The old token is good for long enough to try again.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ticketing.env import env_secret
+from ticketing.env import env_secret, env_str
 from ticketing.settings.mongodb import *  # noqa: F403
 from ticketing.settings.mongodb import DJANGO_APPS, mongodb_database
 
@@ -14,3 +14,14 @@ DATABASES = {"default": mongodb_database("ticketing_auth")}
 SESSION_COOKIE_NAME = "auth_admin"
 SESSION_COOKIE_PATH = "/auth/admin/"
 AUTH_USER_MODEL = "accounts.User"
+TOKEN_RENEWAL = "apps.auth.services.renew_token"
+# Memory-hard, and quick enough for a burst of sign-ups on two cores.
+PASSWORD_HASHERS: tuple[str, ...] = (
+    "django.contrib.auth.hashers.ScryptPasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+)
+DEMO_PASSWORDS: dict[str, str] = {
+    "seller@example.com": env_str("DEMO_SELLER_PASSWORD", ""),
+    "buyer@example.com": env_str("DEMO_BUYER_PASSWORD", ""),
+    "admin@example.com": env_str("DEMO_STAFF_PASSWORD", ""),
+}

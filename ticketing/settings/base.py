@@ -14,6 +14,7 @@ DEBUG = env_bool("DEBUG", default=False)
 JWT_KEY = env_secret("JWT_KEY")
 JWT_KEY_PREVIOUS = env_str("JWT_KEY_PREVIOUS", "")
 JWT_LIFETIME_SECONDS = env_int("JWT_LIFETIME_SECONDS", 14 * 24 * 3600)
+TOKEN_RENEWAL = ""
 
 SITE_NAME = env_str("SITE_NAME", "Gatefold")
 PUBLIC_URL = env_str("PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
@@ -107,6 +108,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "apps.core.http.exception_handler",
     "UNAUTHENTICATED_USER": None,
+    "NUM_PROXIES": env_int("NUM_PROXIES", 1),
     "DEFAULT_THROTTLE_RATES": {
         "signin": env_str("THROTTLE_SIGNIN", "600/min"),
         "signup": env_str("THROTTLE_SIGNUP", "600/min"),

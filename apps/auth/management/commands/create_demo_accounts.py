@@ -1,0 +1,50 @@
+"""The accounts of the local stack."""
+
+from __future__ import annotations
+
+from argparse import RawDescriptionHelpFormatter
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from apps.auth import services
+from apps.auth.models import SHORTEST_PASSWORD
+
+STAFF = "admin@example.com"
+
+
+class Command(BaseCommand):
+    help = (
+        "Make the demo accounts seller@example.com, buyer@example.com and admin@example.com (staff) "
+        "with the passwords of DEMO_SELLER_PASSWORD, DEMO_BUYER_PASSWORD and DEMO_STAFF_PASSWORD. "
+        "Accounts that exist are left as they are, so it can run at each start."
+    )
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:  # noqa: ANN401
+        return super().create_parser(
+            prog_name,
+            subcommand,
+            formatter_class=RawDescriptionHelpFormatter,
+            epilog="Example:\n  DEMO_SELLER_PASSWORD=… DEMO_BUYER_PASSWORD=… DEMO_STAFF_PASSWORD=… "
+            "manage.py create_demo_accounts",
+            **kwargs,
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ANN401, ARG002
+        passwords: dict[str, str] = settings.DEMO_PASSWORDS
+        short = [email for email, each in passwords.items() if len(each) < SHORTEST_PASSWORD]
+        if short:
+            raise CommandError(
+                f"No password of at least {SHORTEST_PASSWORD} characters for {', '.join(short)}. "
+                "Set DEMO_SELLER_PASSWORD, DEMO_BUYER_PASSWORD and DEMO_STAFF_PASSWORD."
+            )
+        for email, password in passwords.items():
+            create = services.create_staff if email == STAFF else services.sign_up
+            try:
+                create(email=email, password=password, now=timezone.now())
+            except services.EmailInUse:
+                self.stdout.write(f"{email} exists")
+            else:
+                self.stdout.write(self.style.SUCCESS(f"{email} created"))
