@@ -71,8 +71,7 @@ class Registry:
     def find(self, subject: str, schema: LocalSchema) -> int | None:
         """Return the id of the subject's version that means the same as the schema, or None."""
         wanted = canonical(schema.parsed)
-        for version, schema_id, registered in reversed(self._versions(subject)):
-            del version
+        for schema_id, registered in self._versions(subject):
             if canonical(registered) == wanted:
                 return schema_id
         return None
@@ -105,8 +104,8 @@ class Registry:
             raise Poison("unknown_schema", f"Schema {schema_id} is no Avro record.")
         return parsed
 
-    def _versions(self, subject: str) -> list[tuple[int, int, Any]]:
-        """Return the subject's versions: number, id and the schema as the registry spells it."""
+    def _versions(self, subject: str) -> list[tuple[int, Any]]:
+        """Return the subject's versions, newest first: id and schema as the registry spells it."""
         try:
             numbers = self.client.get_versions(subject)
         except SchemaRegistryError as exc:
@@ -114,11 +113,11 @@ class Registry:
                 return []
             raise
         found = []
-        for number in sorted(numbers):
+        for number in sorted(numbers, reverse=True):
             version = self.client.get_version(subject, number)
             text = version.schema.schema_str if version.schema else None
             if version.schema_id is not None and text:
-                found.append((number, version.schema_id, json.loads(text)))
+                found.append((version.schema_id, json.loads(text)))
         return found
 
 

@@ -1,0 +1,275 @@
+"""Kafka's clients, made so that they lose nothing. Only relays and workers own a producer.
+
+A producer made before a fork takes messages in the child and never delivers them, so it is made
+by the process that sends, when it first sends.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+from confluent_kafka.admin import AdminClient
+from django.conf import settings
+
+from apps.outbox.dead_letters import Headers, Record
+
+log = structlog.get_logger(__name__)
+
+TIMEOUT_SECONDS = 30.0
+TICK_SECONDS = 0.5
+LARGEST_RECORD = 1_000_000
+
+Results = list[KafkaError | None]
+
+
+class Forked(Exception):
+    """A sender was used in another process than the one that made its producer."""
+
+
+def client_settings() -> dict[str, Any]:
+    """Return what all of Kafka's clients share."""
+    return {
+        "bootstrap.servers": settings.KAFKA_BOOTSTRAP_SERVERS,
+        "client.id": f"ticketing-{settings.SERVICE_NAME}-{os.getpid()}",
+        "error_cb": _log_error,
+        "log_level": 2,
+        "reconnect.backoff.max.ms": 2000,
+    }
+
+
+def admin() -> AdminClient:
+    return AdminClient(client_settings())
+
+
+def consumer(group: str, **overrides: Any) -> Consumer:  # noqa: ANN401 (librdkafka's own types)
+    """Return a consumer of the group that reads from the beginning and commits nothing itself."""
+    return Consumer(
+        client_settings()
+        | {
+            "group.id": group,
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "isolation.level": "read_committed",
+        }
+        | overrides
+    )
+
+
+class Sender:
+    """Hands records to Kafka and waits until the brokers have them, in order for each key.
+
+    Args:
+        timeout: seconds after which Kafka counts as away.
+        options: more settings of the producer.
+    """
+
+    def __init__(
+        self, *, timeout: float = TIMEOUT_SECONDS, options: dict[str, Any] | None = None
+    ) -> None:
+        self._timeout = timeout
+        self._options = options or {}
+        self._producer: Producer | None = None
+        self._pid = 0
+
+    def send_one(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, /
+    ) -> None:
+        """Send one record.
+
+        Raises:
+            KafkaException: it was refused, or Kafka is away.
+        """
+        [error] = self.send([Record(topic=topic, key=key, value=value, headers=headers)])
+        if error is not None:
+            raise KafkaException(error)
+
+    def send(
+        self, records: Sequence[Record], *, waiting: Callable[[], None] = lambda: None
+    ) -> Results:
+        """Send the records and return for each None, or why the broker does not have it.
+
+        Once a record of a key fails, the later ones of that key fail with it, even if a broker has
+        them: they must be sent again behind it.
+
+        Args:
+            records: those of a key in their order.
+            waiting: called about twice a second; what it raises ends the waiting.
+
+        Raises:
+            KafkaException: Kafka is away; some of the records may have arrived.
+        """
+        try:
+            results = self._send(records, waiting)
+        except (KafkaException, SystemError) as exc:
+            if not _is_gap(exc):
+                raise
+            # Brokers refuse a batch for one bad record; the producer has stopped at that gap.
+            log.warning(
+                "kafka_batch_refused", records=len(records), error=str(exc.__cause__ or exc)
+            )
+            results = self._send_singly(records, waiting)
+        return _hold_back(records, results)
+
+    def close(self) -> None:
+        """Let go of the producer; it has nothing left to deliver."""
+        self._discard()
+
+    def _send(self, records: Sequence[Record], waiting: Callable[[], None]) -> Results:
+        producer = self._own_producer()
+        deadline = time.monotonic() + self._timeout
+        results: dict[int, KafkaError | None] = {}
+        blocked: dict[tuple[str, bytes | None], KafkaError] = {}
+        try:
+            for i, record in enumerate(records):
+                place = (record.topic, record.key)
+                if place in blocked:
+                    results[i] = blocked[place]
+                    continue
+                refused = self._enqueue(producer, record, _Report(results, i), deadline, waiting)
+                if refused is not None:
+                    results[i] = blocked[place] = refused
+            while len(results) < len(records):
+                producer.flush(TICK_SECONDS)
+                waiting()
+                _check(deadline)
+        except BaseException:
+            # What is still queued must not arrive behind the back of whoever sends it again.
+            self._discard()
+            raise
+        return [results[i] for i in range(len(records))]
+
+    def _send_singly(self, records: Sequence[Record], waiting: Callable[[], None]) -> Results:
+        """Send one after the other, to find out which one is refused, and nothing behind it."""
+        single = Sender(
+            timeout=self._timeout, options=self._options | {"enable.gapless.guarantee": False}
+        )
+        results: Results = []
+        blocked: dict[tuple[str, bytes | None], KafkaError] = {}
+        try:
+            for record in records:
+                place = (record.topic, record.key)
+                if place not in blocked:
+                    [error] = single._send([record], waiting)
+                    if error is not None:
+                        blocked[place] = error
+                results.append(blocked.get(place))
+        finally:
+            single.close()
+        return results
+
+    def _enqueue(
+        self,
+        producer: Producer,
+        record: Record,
+        report: Callable[[KafkaError | None, Message], None],
+        deadline: float,
+        waiting: Callable[[], None],
+    ) -> KafkaError | None:
+        while True:
+            try:
+                producer.produce(
+                    record.topic,
+                    key=record.key,
+                    value=record.value,
+                    headers=list(record.headers),
+                    on_delivery=report,
+                )
+            except BufferError:
+                producer.poll(TICK_SECONDS)
+                waiting()
+                _check(deadline)
+            except KafkaException as exc:
+                error: KafkaError = exc.args[0]
+                if error.fatal():
+                    raise
+                return error
+            else:
+                return None
+
+    def _own_producer(self) -> Producer:
+        pid = os.getpid()
+        if self._producer is None:
+            self._producer, self._pid = Producer(producer_settings() | self._options), pid
+        if self._pid != pid:
+            raise Forked(
+                f"This producer belongs to process {self._pid} and would deliver nothing from "
+                f"{pid}. Make the Sender after the fork."
+            )
+        return self._producer
+
+    def _discard(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None and self._pid == os.getpid():
+            with suppress(KafkaException, SystemError):  # a producer at its end says so once more
+                producer.purge()
+                producer.flush(TICK_SECONDS)
+
+
+class _Report:
+    """Notes the outcome of one record; a class, since a closure in a loop sees the last index."""
+
+    def __init__(self, results: dict[int, KafkaError | None], index: int) -> None:
+        self._results = results
+        self._index = index
+
+    def __call__(self, error: KafkaError | None, _: Message) -> None:
+        self._results[self._index] = error
+
+
+def producer_settings() -> dict[str, Any]:
+    """Return the settings of a producer whose acknowledged records are safe and in order."""
+    return client_settings() | {
+        "acks": "all",
+        "enable.idempotence": True,
+        # A batch that fails for good ends the producer instead of leaving a gap before the next.
+        "enable.gapless.guarantee": True,
+        # A message never times out by itself, since the next one of its key would overtake it.
+        "message.timeout.ms": 0,
+        "message.max.bytes": LARGEST_RECORD,
+        # Long enough for a topic just created to be known, short enough for the others to go on.
+        "topic.metadata.propagation.max.ms": 5000,
+        "linger.ms": 5,
+        "compression.type": "lz4",
+    }
+
+
+def _is_gap(exc: BaseException) -> bool:
+    """Say whether the producer stopped since going on would have left a gap.
+
+    Its exception is raised in the midst of a callback, which Python reports as a SystemError.
+    """
+    error = exc if isinstance(exc, KafkaException) else exc.__cause__
+    return (
+        isinstance(error, KafkaException) and error.args[0].code() == KafkaError._GAPLESS_GUARANTEE  # noqa: SLF001
+    )
+
+
+def _check(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise KafkaException(
+            KafkaError(KafkaError._TIMED_OUT, "Kafka did not acknowledge in time")  # noqa: SLF001
+        )
+
+
+def _hold_back(records: Sequence[Record], results: Results) -> Results:
+    failed: dict[tuple[str, bytes | None], KafkaError] = {}
+    held: Results = []
+    for record, error in zip(records, results, strict=True):
+        place = (record.topic, record.key)
+        if error is not None:
+            failed.setdefault(place, error)
+        held.append(failed.get(place))
+    return held
+
+
+def _log_error(error: KafkaError) -> None:
+    if error.code() == KafkaError._TRANSPORT:  # noqa: SLF001
+        return  # repeated for each attempt to connect; that all brokers are down is said as well
+    log.warning("kafka_client", error=error.str(), code=error.name(), fatal=error.fatal())
