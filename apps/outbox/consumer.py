@@ -22,6 +22,18 @@ log = structlog.get_logger(__name__)
 
 Place = tuple[str, int]
 
+CLIENT_OPTIONS: dict[str, Any] = {
+    # Only the partitions that move stop, instead of all of them at each change of the group.
+    "partition.assignment.strategy": "cooperative-sticky",
+    # What a killed consumer held is read by another after this; heartbeats have their own thread.
+    "session.timeout.ms": 10_000,
+    "heartbeat.interval.ms": 2_000,
+    # A new record ends the wait at once; a resumed partition is only asked for after it.
+    "fetch.wait.max.ms": 100,
+    # How soon a topic is seen that was made after the consumer.
+    "topic.metadata.refresh.interval.ms": 10_000,
+}
+
 
 class DlqLimit(Exception):
     """So many records fail that the fault is more likely ours than theirs: a person must look."""

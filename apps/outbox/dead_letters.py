@@ -32,6 +32,8 @@ REPLAYED_FROM = "outbox-replayed-from"
 EVENT_ID = "ce_id"
 LONGEST_MESSAGE = 2000
 
+TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
+
 Headers = tuple[tuple[str, bytes | None], ...]
 State = DeadLetter.State
 Stage = DeadLetter.Stage
@@ -138,7 +140,7 @@ def bury(rec: Record, failure: Failure, send: Send, *, event_id: str = "") -> uu
     try:
         send(topic, rec.key, rec.value, (*rec.headers, *failure_headers(rec, failure)))
     except KafkaException as exc:
-        if exc.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+        if exc.args[0].code() not in TOO_LARGE:
             raise
         # With our headers it has outgrown the broker's limit. The store has all of it.
         log.warning("dead_letter_too_large_for_its_topic", letter=str(letter_id), topic=topic)
