@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ticketing.env import env_secret, env_str
+from ticketing.env import env_secret
+from ticketing.settings.celery import *  # noqa: F403
 from ticketing.settings.mongodb import *  # noqa: F403
 from ticketing.settings.mongodb import DJANGO_APPS, mongodb_database
 
@@ -15,4 +16,3 @@ SESSION_COOKIE_NAME = "expiration_admin"
 SESSION_COOKIE_PATH = "/expiration/admin/"
 EVENT_HANDLERS = "apps.expiration.handlers.HANDLERS"
 CONSUMER_GROUP = "ticketing.expiration"
-CELERY_BROKER_URL = env_str("REDIS_URL")
