@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
@@ -7,3 +9,6 @@ class OutboxConfig(AppConfig):
     name = "apps.outbox"
     label = "outbox"
     verbose_name = "Events"
+
+    def ready(self) -> None:
+        import_module("apps.outbox.checks")

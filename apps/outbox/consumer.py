@@ -9,18 +9,25 @@ from typing import Any, Protocol
 
 import structlog
 from confluent_kafka import KafkaException, Message, TopicPartition
+from django.conf import settings
 from django.db import close_old_connections
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
-from apps.outbox import dead_letters
+from apps.outbox import dead_letters, kafka, receiver
+from apps.outbox.codec import Codec
 from apps.outbox.dead_letters import Failure, Record, Send, Stage
 from apps.outbox.failures import Poison, is_outage
 from apps.outbox.lanes import Lane, Patience
-from apps.outbox.receiver import Decoder, Handlers, Outcome, Receiver, known_event_id
+from apps.outbox.receiver import Outcome, known_event_id
+from apps.outbox.registry import Registry
+from apps.outbox.worker import liveness
 
 log = structlog.get_logger(__name__)
 
 Place = tuple[str, int]
+
+SEND_TIMEOUT = 5.0
 
 CLIENT_OPTIONS: dict[str, Any] = {
     # Only the partitions that move stop, instead of all of them at each change of the group.
@@ -37,6 +44,14 @@ CLIENT_OPTIONS: dict[str, Any] = {
 
 class DlqLimit(Exception):
     """So many records fail that the fault is more likely ours than theirs: a person must look."""
+
+
+class Receiver(Protocol):
+    """What is used of apps.outbox.receiver.Receiver."""
+
+    @property
+    def topics(self) -> list[str]: ...
+    def receive(self, record: Record, /) -> Outcome: ...
 
 
 class Client(Protocol):
@@ -58,42 +73,43 @@ class Consumer:
 
     Args:
         group: the consumer group.
-        handlers: which function each event is handed to.
+        receiver: what lets a record take effect.
         client: a Kafka consumer of that group, which commits nothing by itself.
-        decoder: reads the records' values.
         send: hands a record to Kafka and returns when the broker has it.
         patience: how long and how often to try.
         alive: called with each round of the loop.
+        chore: called each second, for what is to be done beside reading.
         clock: seconds that only grow.
     """
 
     LONGEST_POLL = 1.0
     COMMIT_EVERY = 0.1
-    REPLAY_EVERY = 1.0
+    CHORE_EVERY = 1.0
 
     def __init__(  # noqa: PLR0913 (its collaborators)
         self,
         group: str,
-        handlers: Handlers,
+        receiver: Receiver,
         *,
         client: Client,
-        decoder: Decoder,
         send: Send,
         patience: Patience | None = None,
-        alive: Callable[[], None] = lambda: None,
+        alive: Callable[[], object] = lambda: None,
+        chore: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._group = group
-        self._receiver = Receiver(group, handlers, decoder)
+        self._receiver = receiver
         self._client = client
         self._send = send
         self._patience = patience or Patience()
         self._alive = alive
+        self._chore = chore
         self._clock = clock
         self._lanes: dict[Place, Lane] = {}
         self._is_stopping = False
-        self._committed_at = 0.0
-        self._replayed_at = 0.0
+        self._committed_at = float("-inf")
+        self._chore_done_at = float("-inf")
 
     def run(self) -> None:
         """Read until `stop` is called."""
@@ -132,7 +148,7 @@ class Consumer:
         if lane is not None:
             close_old_connections()
             self._work(lane)
-        self._send_replays()
+        self._do_chore()
         self._commit()
         return lane is not None
 
@@ -247,18 +263,17 @@ class Consumer:
         longest = self.COMMIT_EVERY if self._uncommitted() else self.LONGEST_POLL
         return max(0.0, min([longest, *(due - self._clock() for due in dues)]))
 
-    def _send_replays(self) -> None:
-        """Send the dead letters whose replay was requested in the admin, where no producer is."""
-        if self._clock() < self._replayed_at + self.REPLAY_EVERY:
+    def _do_chore(self) -> None:
+        if self._clock() < self._chore_done_at + self.CHORE_EVERY:
             return
-        self._replayed_at = self._clock()
+        self._chore_done_at = self._clock()
         close_old_connections()
         try:
-            dead_letters.replay_requested(self._group, self._send)
+            self._chore()
         except Exception as exc:
             if not is_outage(exc):
                 raise
-            log.warning("replays_wait", group=self._group, error=repr(exc))
+            log.warning("chore_waits", group=self._group, error=repr(exc))
 
     def _uncommitted(self) -> list[TopicPartition]:
         return [
@@ -327,6 +342,23 @@ class Consumer:
             "type": record.header("ce_type"),
             "correlation_id": record.header("ce_correlationid"),
         }
+
+
+def build_consumer() -> Consumer:
+    """Return the consumer that this service's settings describe."""
+    group = settings.CONSUMER_GROUP
+    send = kafka.Sender(timeout=SEND_TIMEOUT).send_one
+    return Consumer(
+        group,
+        receiver.Receiver(
+            group, import_string(settings.EVENT_HANDLERS), Codec(Registry.from_settings())
+        ),
+        client=kafka.consumer(group, **CLIENT_OPTIONS),
+        send=send,
+        patience=Patience(attempts=settings.CONSUMER_ATTEMPTS, limit=settings.CONSUMER_DLQ_LIMIT),
+        alive=liveness(),
+        chore=lambda: dead_letters.replay_requested(group, send),
+    )
 
 
 def to_record(message: Message) -> Record:
