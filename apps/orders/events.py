@@ -79,3 +79,122 @@ class OrderRefundRequested(OrderState):
 
     payment_id: str
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TicketState:
+    """What orders keeps of a ticket: every event of a ticket carries its whole state."""
+
+    topic: ClassVar[str] = "ticketing.tickets"
+    namespace: ClassVar[str] = "ticketing.tickets"
+    aggregate_type: ClassVar[str] = "ticket"
+
+    ticket_id: str
+    version: int
+    title: str
+    price_cents: int
+    currency: str
+    seller_id: str
+    order_id: str | None = None
+    is_withdrawn: bool = False
+
+    @property
+    def aggregate_id(self) -> str:
+        return self.ticket_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class TicketCreated(TicketState):
+    """A seller listed a ticket."""
+
+    type: ClassVar[str] = "ticketing.tickets.ticket.created.v1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TicketUpdated(TicketState):
+    """A ticket was edited, withdrawn, reserved, released or sold."""
+
+    type: ClassVar[str] = "ticketing.tickets.ticket.updated.v1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpirationCompleted:
+    """The deadline of an order has passed."""
+
+    topic: ClassVar[str] = "ticketing.expiration"
+    namespace: ClassVar[str] = "ticketing.expiration"
+    type: ClassVar[str] = "ticketing.expiration.expiration.completed.v1"
+    aggregate_type: ClassVar[str] = "expiration"
+
+    order_id: str
+    version: int
+
+    @property
+    def aggregate_id(self) -> str:
+        return self.order_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentState:
+    """An order's payment: one growing version for all attempts of the order."""
+
+    topic: ClassVar[str] = "ticketing.payments"
+    namespace: ClassVar[str] = "ticketing.payments"
+    aggregate_type: ClassVar[str] = "payment"
+
+    order_id: str
+    version: int
+
+    @property
+    def aggregate_id(self) -> str:
+        return self.order_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentStarted(PaymentState):
+    """An attempt to pay began; its outcome is not known yet."""
+
+    type: ClassVar[str] = "ticketing.payments.payment.started.v1"
+
+    payment_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentSucceeded(PaymentState):
+    """The provider took the money."""
+
+    type: ClassVar[str] = "ticketing.payments.payment.succeeded.v1"
+
+    payment_id: str
+    amount_cents: int
+    currency: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentFailed(PaymentState):
+    """The attempt ended without money: declined, or given up."""
+
+    type: ClassVar[str] = "ticketing.payments.payment.failed.v1"
+
+    payment_id: str
+    failure_message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentClosed(PaymentState):
+    """No payment of this order can succeed any more: nothing was paid, no attempt is open."""
+
+    type: ClassVar[str] = "ticketing.payments.payment.closed.v1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentRefunded(PaymentState):
+    """The whole amount of an attempt went back to the buyer."""
+
+    type: ClassVar[str] = "ticketing.payments.payment.refunded.v1"
+
+    payment_id: str
+    amount_cents: int
+    currency: str
+    reason: str
+    refunded_at: datetime

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db.models import Q
+from django.utils.html import format_html, format_html_join
+
+from apps.core.templatetags.core import money
+from apps.orders.models import Order, Refund, TicketCopy, parse_order_id
+from apps.outbox.models import OutboxEvent, ReceivedEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from django.db.models import Model, QuerySet
+    from django.http import HttpRequest
+    from django.utils.safestring import SafeString
+
+
+class ReadOnly:
+    """Shows, and never writes: orders change by their services alone, each with its event."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
+        return False
+
+
+class RefundInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
+    model = Refund
+    extra = 0
+    fields = ("payment_id", "amount_cents", "currency", "reason", "requested_at", "refunded_at")
+
+
+@admin.register(Order)
+class OrderAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("id", "status", "ticket_title", "price", "buyer_id", "created_at", "expires_at")
+    list_filter = ("status", "cancel_reason", "created_at")
+    search_fields = ("ticket_title", "=ticket_id", "=buyer_id", "=seller_id", "=payment_id")
+    search_help_text = "An id (order, ticket, buyer, seller or payment), or words of the title."
+    date_hierarchy = "created_at"
+    ordering = ("-created_at", "-id")
+    inlines = (RefundInline,)
+    fieldsets = (
+        (None, {"fields": ("id", "status", "version", "buyer_id")}),
+        (
+            "Ticket, as it was reserved",
+            {"fields": ("ticket_title", "ticket_id", "ticket_version", "seller_id", "price")},
+        ),
+        (
+            "Times",
+            {"fields": ("created_at", "expires_at", "expired_at", "completed_at", "cancelled_at")},
+        ),
+        (
+            "Payment",
+            {
+                "fields": (
+                    "payment_id",
+                    "cancel_reason",
+                    "open_payment_id",
+                    "payment_failure",
+                    "payment_closed_at",
+                    "payment_version",
+                )
+            },
+        ),
+        ("Events", {"fields": ("published_events", "received_events")}),
+    )
+    readonly_fields = ("price", "published_events", "received_events")
+
+    @admin.display(ordering="price_cents")
+    def price(self, order: Order) -> str:
+        return money(order.price_cents, order.currency)
+
+    @admin.display(description="published")
+    def published_events(self, order: Order) -> SafeString:
+        events = OutboxEvent.objects.filter(aggregate_type="order", aggregate_id=str(order.pk))
+        return _table(
+            (event.version, event.type, event.occurred_at, event.state, event.pk)
+            for event in events.order_by("version")
+        )
+
+    @admin.display(description="received")
+    def received_events(self, order: Order) -> SafeString:
+        events = ReceivedEvent.objects.filter(key=str(order.pk))
+        return _table(
+            (event.version, event.type, event.received_at, event.topic, event.pk)
+            for event in events.order_by("received_at")
+        )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Order], search_term: str
+    ) -> tuple[QuerySet[Order], bool]:
+        # A key of PostgreSQL's own uuid type cannot be searched as text.
+        if key := parse_order_id(search_term.strip()):
+            found = queryset.filter(
+                Q(pk=key) | Q(ticket_id=key) | Q(buyer_id=key) | Q(seller_id=key)
+            )
+            return found, False
+        return super().get_search_results(request, queryset, search_term.replace("\x00", ""))
+
+
+@admin.register(TicketCopy)
+class TicketCopyAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("ticket_id", "title", "price", "version", "order_id", "is_withdrawn")
+    list_filter = ("is_withdrawn",)
+    search_fields = ("title", "=ticket_id", "=order_id", "=seller_id")
+
+    @admin.display(ordering="price_cents")
+    def price(self, copy: TicketCopy) -> str:
+        return money(copy.price_cents, copy.currency)
+
+
+def _table(rows: Iterable[tuple[int | None, str, datetime, str, Any]]) -> SafeString:
+    """Show events, one a line: version, type, time, state or topic, id."""
+    body = format_html_join(
+        "",
+        "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td><code>{}</code></td></tr>",
+        (
+            (version, type_, f"{at:%Y-%m-%d %H:%M:%S.%f} UTC", place, key)
+            for version, type_, at, place, key in rows
+        ),
+    )
+    return format_html("<table>{}</table>", body) if body else format_html("none")

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from apps.orders.models import Order
+
+TICKET_ID_MISSING = "TicketId must be provided"
+
+
+class ReservationSerializer(serializers.Serializer[Any]):
+    """What a buyer sends to reserve a ticket. Whether the ticket exists is the service's to say."""
+
+    ticket_id = serializers.CharField(
+        error_messages=dict.fromkeys(("required", "null", "blank", "invalid"), TICKET_ID_MISSING),
+        help_text="The ticket to reserve.",
+    )
+
+
+class ReservedTicketSerializer(serializers.Serializer[Order]):
+    """The ticket as it was when it was reserved."""
+
+    id = serializers.CharField(source="ticket_id", help_text="The ticket.")
+    title = serializers.CharField(source="ticket_title", help_text="What is sold.")
+    price = serializers.SerializerMethodField(help_text="The price in the currency's major unit.")
+    version = serializers.IntegerField(
+        source="ticket_version", help_text="The ticket's version when it was reserved."
+    )
+
+    @extend_schema_field(float)
+    def get_price(self, order: Order) -> float:
+        return order.price_cents / 100
+
+
+class OrderSerializer(serializers.Serializer[Any]):
+    id = serializers.UUIDField(help_text="The order.")
+    user_id = serializers.CharField(source="buyer_id", help_text="The user who reserved.")
+    status = serializers.ChoiceField(
+        choices=Order.Status.choices, help_text="Where the order stands."
+    )
+    expires_at = serializers.DateTimeField(help_text="When the reservation ends if it is not paid.")
+    ticket_id = serializers.CharField(help_text="The ticket that the order claims.")
+    version = serializers.IntegerField(help_text="One more with each change of the order.")
+    ticket = ReservedTicketSerializer(source="*")

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
+from rest_framework import status
+from rest_framework.response import Response
+from rest_framework.throttling import ScopedRateThrottle
+from rest_framework.views import APIView
+
+from apps.core.identity import SignedIn
+from apps.core.schema import ErrorsSerializer
+from apps.orders import selectors, services
+from apps.orders.api.serializers import OrderSerializer, ReservationSerializer
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
+
+ORDER = {
+    "id": "019ab3c0-5b1e-7c3a-9d52-6f0d4c1be0a7",
+    "userId": "019ab3b8-2f0a-7d11-8f4e-1f6d2f7c9b55",
+    "status": "created",
+    "expiresAt": "2026-11-23T18:45:00.000000Z",
+    "ticketId": "019ab3bb-77c2-7a90-b1f4-7f0a4be1c2d3",
+    "version": 1,
+    "ticket": {
+        "id": "019ab3bb-77c2-7a90-b1f4-7f0a4be1c2d3",
+        "title": "Front row, Saturday",
+        "price": 12.5,
+        "version": 1,
+    },
+}
+
+
+def _refusal(description: str, *errors: dict[str, str]) -> OpenApiResponse:
+    """Describe an error answer by an example of each of its causes."""
+    return OpenApiResponse(
+        ErrorsSerializer,
+        description=description,
+        examples=[
+            OpenApiExample(error["message"], value={"errors": [error]}, response_only=True)
+            for error in errors
+        ],
+    )
+
+
+STRANGER = _refusal(
+    "Nobody is signed in, or the order is another's.",
+    {"message": "Not authorized", "code": "not_authorized"},
+)
+UNKNOWN = _refusal(
+    "There is no such thing, or its id is malformed.",
+    {"message": "Not Found", "code": "order_not_found"},
+)
+THROTTLED = _refusal(
+    "Too many requests.",
+    {"message": "Too many requests. Try again in 3 seconds.", "code": "throttled"},
+)
+EXAMPLE = OpenApiExample("A reserved ticket", value=ORDER, response_only=True)
+
+
+class BuyerView(APIView):
+    """Answers the signed-in buyer alone."""
+
+    permission_classes = (SignedIn,)
+    throttle_classes = (ScopedRateThrottle,)
+    throttle_scope = "orders"
+
+    @staticmethod
+    def buyer_id(request: Request) -> str:
+        return str(request.user.pk)
+
+
+class OrdersView(BuyerView):
+    @extend_schema(
+        operation_id="listOrders",
+        summary="List your orders",
+        description="Your own orders, the ended ones included, oldest first.",
+        tags=["orders"],
+        responses={
+            200: OpenApiResponse(
+                OrderSerializer(many=True), examples=[OpenApiExample("Orders", value=[ORDER])]
+            ),
+            401: STRANGER,
+            429: THROTTLED,
+        },
+    )
+    def get(self, request: Request) -> Response:
+        orders = selectors.list_orders(buyer_id=self.buyer_id(request))
+        return Response(OrderSerializer(orders, many=True).data)
+
+    @extend_schema(
+        operation_id="createOrder",
+        summary="Reserve a ticket",
+        description=(
+            "Holds the ticket for you until `expiresAt`. Of many buyers who ask at the same "
+            "moment one is answered 201, all others 400."
+        ),
+        tags=["orders"],
+        request=ReservationSerializer,
+        examples=[
+            OpenApiExample("Reserve", value={"ticketId": ORDER["ticketId"]}, request_only=True),
+        ],
+        responses={
+            201: OpenApiResponse(OrderSerializer, examples=[EXAMPLE]),
+            400: _refusal(
+                "The ticket's id is missing, or somebody holds the ticket.",
+                {
+                    "message": "TicketId must be provided",
+                    "code": "required",
+                    "field": "ticketId",
+                },
+                {"message": "Ticket is already reserved", "code": "ticket_already_reserved"},
+            ),
+            401: STRANGER,
+            404: _refusal(
+                "There is no such ticket, or it was withdrawn.",
+                {"message": "Not Found", "code": "ticket_not_found"},
+            ),
+            429: THROTTLED,
+        },
+    )
+    def post(self, request: Request) -> Response:
+        reservation = ReservationSerializer(data=request.data)
+        reservation.is_valid(raise_exception=True)
+        order = services.create_order(
+            ticket_id=reservation.validated_data["ticket_id"],
+            buyer_id=self.buyer_id(request),
+            now=timezone.now(),
+        )
+        return Response(OrderSerializer(order).data, status=status.HTTP_201_CREATED)
+
+
+class OrderView(BuyerView):
+    @extend_schema(
+        operation_id="getOrder",
+        summary="Look at one of your orders",
+        tags=["orders"],
+        responses={
+            200: OpenApiResponse(OrderSerializer, examples=[EXAMPLE]),
+            401: STRANGER,
+            404: UNKNOWN,
+            429: THROTTLED,
+        },
+    )
+    def get(self, request: Request, order_id: str) -> Response:
+        order = selectors.get_order(order_id=order_id, buyer_id=self.buyer_id(request))
+        return Response(OrderSerializer(order).data)
+
+    @extend_schema(
+        operation_id="cancelOrder",
+        summary="Cancel one of your orders",
+        description="Frees the ticket. Cancelling again changes nothing and is answered alike.",
+        tags=["orders"],
+        responses={
+            204: OpenApiResponse(description="The order is cancelled."),
+            400: _refusal(
+                "The order is paid.",
+                {"message": "A paid order cannot be cancelled", "code": "order_already_paid"},
+            ),
+            401: STRANGER,
+            404: UNKNOWN,
+            429: THROTTLED,
+        },
+    )
+    def delete(self, request: Request, order_id: str) -> Response:
+        services.cancel_order(
+            order_id=order_id, buyer_id=self.buyer_id(request), now=timezone.now()
+        )
+        return Response(status=status.HTTP_204_NO_CONTENT)

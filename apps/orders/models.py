@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, ClassVar
+
+import uuid6
+from django.db import models
+from django.db.models import Q
+
+from apps.core.errors import Conflict
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class OrderAlreadyPaid(Conflict):
+    code = "order_already_paid"
+
+    def __init__(self) -> None:
+        super().__init__("A paid order cannot be cancelled")
+
+
+class TransitionRefused(Conflict):
+    """The order is not in a state from which this step leads anywhere."""
+
+    code = "transition_refused"
+
+
+class Order(models.Model):
+    """A buyer's claim on one ticket, from the reservation to its end.
+
+    The transitions below are the only writers of `status`. Each holds its rule, raises the
+    version by one and is followed by exactly one event, so the versions of an order's events have
+    no gaps. Whoever calls one has locked the row.
+    """
+
+    class Status(models.TextChoices):
+        CREATED = "created", "Reserved"
+        AWAITING_PAYMENT = "awaiting_payment", "Awaiting payment"
+        COMPLETE = "complete", "Paid"
+        CANCELLED = "cancelled", "Cancelled"
+
+    class CancelReason(models.TextChoices):
+        BUYER = "buyer", "by the buyer"
+        EXPIRED = "expired", "not paid in time"
+
+    OPEN = (Status.CREATED, Status.AWAITING_PAYMENT)
+    """May still be paid, or end unpaid."""
+    CLAIMING = (*OPEN, Status.COMPLETE)
+    """Nobody else may have the ticket."""
+
+    id = models.UUIDField(primary_key=True, default=uuid6.uuid7, editable=False)
+    buyer_id = models.CharField(max_length=64)
+    status = models.CharField(max_length=20, choices=Status, default=Status.CREATED)
+    version = models.PositiveIntegerField(default=1)
+
+    # The ticket as it was when it was reserved: what the buyer agreed to pay, and for what.
+    ticket_id = models.CharField(max_length=64)
+    ticket_title = models.TextField()
+    ticket_version = models.BigIntegerField()
+    seller_id = models.CharField(max_length=64)
+    price_cents = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    expired_at = models.DateTimeField(null=True, blank=True)
+    """When the time to pay ran out. The claim outlives it until payments has closed."""
+    completed_at = models.DateTimeField(null=True, blank=True)
+    payment_id = models.CharField(max_length=64, blank=True)
+    """The attempt that paid."""
+    cancelled_at = models.DateTimeField(null=True, blank=True)
+    cancel_reason = models.CharField(max_length=16, choices=CancelReason, blank=True)
+
+    # What the buyer's page says of the payment. No rule rests on these but the last.
+    payment_version = models.BigIntegerField(default=0)
+    open_payment_id = models.CharField(max_length=64, blank=True)
+    payment_failure = models.TextField(blank=True)
+    payment_closed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["ticket_id"],
+                condition=Q(status__in=["created", "awaiting_payment", "complete"]),
+                name="orders_one_claim_per_ticket",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=["created", "awaiting_payment", "complete", "cancelled"]),
+                name="orders_status_known",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="complete") | ~Q(payment_id=""),
+                name="orders_complete_has_payment",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="cancelled") | Q(cancelled_at__isnull=False),
+                name="orders_cancelled_has_time",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["buyer_id", "created_at", "id"], name="orders_of_buyer"),
+            models.Index(fields=["created_at"], name="orders_by_time"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in self.OPEN
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self.status == self.Status.CANCELLED
+
+    @property
+    def is_complete(self) -> bool:
+        return self.status == self.Status.COMPLETE
+
+    @property
+    def is_over(self) -> bool:
+        """The time to pay ran out and payments says that nothing can be paid any more."""
+        return self.is_open and self.expired_at is not None and self.payment_closed_at is not None
+
+    @property
+    def was_revived(self) -> bool:
+        """Paid after it was cancelled, while the ticket was still free."""
+        return self.is_complete and self.cancelled_at is not None
+
+    def await_payment(self) -> None:
+        """An attempt to pay began."""
+        if self.status != self.Status.CREATED:
+            raise TransitionRefused(f"Only a reserved order awaits a payment, not {self.status}.")
+        self.status = self.Status.AWAITING_PAYMENT
+        self.version += 1
+
+    def complete(self, *, payment_id: str, now: datetime) -> None:
+        """The order is paid, also when its time ran out meanwhile: the claim still stands."""
+        if not self.is_open:
+            raise TransitionRefused(f"Only an open order is completed, not {self.status}.")
+        self._end_paid(payment_id, now)
+
+    def revive(self, *, payment_id: str, now: datetime) -> None:
+        """A payment arrived after the order was cancelled, and the ticket is still free.
+
+        The caller holds the lock on the ticket's copy and has seen that nobody claims it.
+        """
+        if not self.is_cancelled:
+            raise TransitionRefused(f"Only a cancelled order is revived, not {self.status}.")
+        self._end_paid(payment_id, now)
+
+    def expire(self, *, now: datetime) -> None:
+        """The time to pay ran out. The claim stands until payments has closed."""
+        if not self.is_open or self.expired_at is not None:
+            raise TransitionRefused("Only an open order expires, and only once.")
+        self.expired_at = now
+        self.version += 1
+
+    def cancel(self, *, reason: Order.CancelReason, now: datetime) -> None:
+        """The order ends unpaid, and its claim with it.
+
+        Raises:
+            OrderAlreadyPaid: money was taken for it.
+            TransitionRefused: it was cancelled before.
+        """
+        if self.is_complete:
+            raise OrderAlreadyPaid
+        if not self.is_open:
+            raise TransitionRefused("The order was cancelled before.")
+        self.status = self.Status.CANCELLED
+        self.cancelled_at = now
+        self.cancel_reason = reason
+        self.version += 1
+
+    def request_refund(self) -> None:
+        """Money arrived that this order cannot keep. Its status stays; the fact is counted."""
+        self.version += 1
+
+    def _end_paid(self, payment_id: str, now: datetime) -> None:
+        self.status = self.Status.COMPLETE
+        self.payment_id = payment_id
+        self.completed_at = now
+        self.version += 1
+
+
+class Refund(models.Model):
+    """Money of one attempt to pay that goes, or went, back to the buyer.
+
+    Its key is the attempt, so a payment is refunded once however often its events arrive.
+    """
+
+    payment_id = models.CharField(primary_key=True, max_length=64)
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="refunds")
+    amount_cents = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    reason = models.TextField()
+    requested_at = models.DateTimeField(null=True, blank=True)
+    """When orders asked for it; empty when it was given without being asked for."""
+    refunded_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["requested_at", "refunded_at"]
+
+    def __str__(self) -> str:
+        return self.payment_id
+
+
+class TicketCopy(models.Model):
+    """What orders knows of a ticket: a replica fed by the events of tickets, maybe behind them."""
+
+    ticket_id = models.CharField(primary_key=True, max_length=64)
+    version = models.BigIntegerField()
+    title = models.TextField()
+    price_cents = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    seller_id = models.CharField(max_length=64)
+    order_id = models.CharField(max_length=64, blank=True)
+    """The order that holds the ticket in the eyes of tickets; empty while it is free there."""
+    is_withdrawn = models.BooleanField(default=False)
+
+    class Meta:
+        verbose_name = "ticket copy"
+        verbose_name_plural = "ticket copies"
+
+    def __str__(self) -> str:
+        return self.title
+
+
+def parse_order_id(text: str) -> uuid.UUID | None:
+    """Return the id in its canonical form only: anything else names no order."""
+    try:
+        parsed = uuid.UUID(text)
+    except ValueError:
+        return None
+    return parsed if str(parsed) == text.lower() else None

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from apps.core.errors import NotFound, NotSignedIn
+from apps.orders.models import Order, Refund, parse_order_id
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+
+class OrderNotFound(NotFound):
+    code = "order_not_found"
+
+
+def get_order(*, order_id: str, buyer_id: str) -> Order:
+    """Return the buyer's order.
+
+    Raises:
+        OrderNotFound: there is none, or the id is malformed.
+        NotSignedIn: it is another's. This comes before anything that depends on its status.
+    """
+    key = parse_order_id(order_id)
+    order = None if key is None else Order.objects.filter(pk=key).first()
+    if order is None:
+        raise OrderNotFound
+    if order.buyer_id != buyer_id:
+        raise NotSignedIn
+    return order
+
+
+def list_orders(*, buyer_id: str) -> list[Order]:
+    """Return the buyer's orders, oldest first."""
+    return list(Order.objects.filter(buyer_id=buyer_id).order_by("created_at", "id"))
+
+
+def list_newest_orders(*, buyer_id: str) -> QuerySet[Order]:
+    """Return the buyer's orders, newest first, with their refunds."""
+    orders = Order.objects.filter(buyer_id=buyer_id).order_by("-created_at", "-id")
+    return orders.prefetch_related("refunds")
+
+
+def list_refunds(*, order: Order) -> list[Refund]:
+    """Return what went, or is going, back to the buyer."""
+    return list(order.refunds.all())

@@ -1,0 +1,73 @@
+"""Where an order stands in the eyes of its buyer: what its page says and offers."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from apps.orders.models import Order, Refund
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class Phase(StrEnum):
+    RESERVED = "reserved"
+    """Waiting for the buyer to pay."""
+    DECLINED = "declined"
+    """The last attempt to pay failed, and there is time for another."""
+    CONFIRMING = "confirming"
+    """Paid, or an attempt is under way; its outcome has not arrived here."""
+    ENDING = "ending"
+    """The time ran out; nobody else gets the ticket before the payments say that nothing came."""
+    PAID = "paid"
+    REVIVED = "revived"
+    """Paid after the reservation had ended, while the ticket was still free."""
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def may_pay(self) -> bool:
+        return self in {Phase.RESERVED, Phase.DECLINED}
+
+    @property
+    def may_cancel(self) -> bool:
+        """A buyer in the middle of paying is not offered to throw the ticket away."""
+        return self in {Phase.RESERVED, Phase.DECLINED}
+
+    @property
+    def is_moving(self) -> bool:
+        """The next step comes from another service, within moments."""
+        return self in {Phase.CONFIRMING, Phase.ENDING}
+
+
+def tell_phase(order: Order, *, now: datetime, confirming_since: int | None = None) -> Phase:
+    """Tell where the order stands.
+
+    Args:
+        order: the order, which may be behind the payments.
+        now: the moment of asking.
+        confirming_since: the version of the payment that was known when the buyer came from
+            paying; None when they did not. A failure that is older is not about that payment.
+    """
+    if order.is_complete:
+        return Phase.REVIVED if order.was_revived else Phase.PAID
+    if order.is_cancelled:
+        expired = order.cancel_reason == Order.CancelReason.EXPIRED
+        return Phase.EXPIRED if expired else Phase.CANCELLED
+    failed_since = order.payment_failure and order.payment_version > (confirming_since or 0)
+    if order.open_payment_id or (confirming_since is not None and not failed_since):
+        return Phase.CONFIRMING
+    if order.expired_at is not None or now >= order.expires_at:
+        return Phase.ENDING
+    return Phase.DECLINED if order.payment_failure else Phase.RESERVED
+
+
+def is_settled(order: Order, refunds: list[Refund]) -> bool:
+    """Tell whether the page may stop asking: nothing changes by itself any more.
+
+    A cancelled order is not settled before its payment is: money on its way may revive it.
+    """
+    if order.is_open or not all(refund.refunded_at for refund in refunds):
+        return False
+    return order.is_complete or bool(refunds) or order.payment_closed_at is not None
