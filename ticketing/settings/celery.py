@@ -43,5 +43,5 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     },
 }
 # In memory: the schedule is one interval, and a file could only be damaged by a kill.
-CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
+CELERY_BEAT_SCHEDULER = "ticketing.celery:SelfReliantScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = SWEEP_SECONDS

@@ -78,7 +78,7 @@ def run_celery(broker_url, tmp_path):
     """Start `celery …` as the stack does, on the test's databases; ends with the test."""
     with contextlib.ExitStack() as stack:
 
-        def run(*arguments):
+        def run(*arguments, broker=broker_url):
             log = stack.enter_context((tmp_path / f"{arguments[0]}.log").open("w"))
             process = subprocess.Popen(
                 [sys.executable, "-m", "celery", "-A", "ticketing.celery", *arguments],
@@ -87,7 +87,7 @@ def run_celery(broker_url, tmp_path):
                     **os.environ,
                     "DJANGO_SETTINGS_MODULE": "ticketing.settings.expiration",
                     "MONGODB_DATABASE": connection.settings_dict["NAME"],
-                    "REDIS_URL": broker_url,
+                    "REDIS_URL": broker,
                 },
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -100,7 +100,7 @@ def run_celery(broker_url, tmp_path):
 
 
 def test_worker_fires_a_deadline_when_its_alarm_rings(alarm_clock, run_celery):
-    run_celery("worker", "--pool=solo", "--loglevel=INFO")
+    run_celery("worker", "--pool=threads", "--concurrency=4")
     order_id = make_order_id()
 
     services.set_deadline(order_id=order_id, expires_at=timezone.now() + timedelta(seconds=6))
@@ -111,8 +111,8 @@ def test_worker_fires_a_deadline_when_its_alarm_rings(alarm_clock, run_celery):
 
 def test_reservation_expires_although_redis_forgot_its_alarm(alarm_clock, broker_url, run_celery):
     """Defect 17: the deadline lived in Redis alone, so a restart of Redis froze the ticket."""
-    run_celery("worker", "--pool=solo", "--loglevel=INFO")
-    run_celery("beat", "--loglevel=INFO")
+    run_celery("worker", "--pool=threads", "--concurrency=4")
+    run_celery("beat")
     first = make_order_id()
     services.set_deadline(order_id=first, expires_at=NOON - timedelta(days=365))
     wait_until(lambda: has_settled(first))
@@ -124,6 +124,18 @@ def test_reservation_expires_although_redis_forgot_its_alarm(alarm_clock, broker
     wait_until(lambda: has_settled(order_id))
 
     assert 0 <= lateness(order_id) < 2
+    assert OutboxEvent.objects.filter(aggregate_id=order_id).count() == 1
+
+
+def test_reservation_expires_while_redis_is_down(alarm_clock, run_celery):
+    order_id = make_order_id()
+    services.set_deadline(order_id=order_id, expires_at=NOON - timedelta(days=365))
+
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        run_celery("beat", broker=redis_at(closed))
+        wait_until(lambda: has_settled(order_id))
+
     assert OutboxEvent.objects.filter(aggregate_id=order_id).count() == 1
 
 
