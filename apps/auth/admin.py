@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -13,9 +13,15 @@ from django.utils import timezone
 from apps.auth import services
 from apps.auth.models import User
 
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[User]
+else:
+    # Only the stubs know which model an admin is of.
+    ModelAdmin = admin.ModelAdmin
+
 
 @admin.register(User)
-class UserAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class UserAdmin(ModelAdmin):
     """Read-only but for the actions, which go through services and so publish what changed."""
 
     list_display = ("email", "id", "is_active", "is_staff", "registered_at", "version")
@@ -27,7 +33,7 @@ class UserAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_per_page = 50
     show_full_result_count = False
     fields = ("email", "is_active", "is_staff", "version", "registered_at")
-    actions: ClassVar = ["close", "reopen", "let_in", "keep_out"]
+    actions = ("close", "reopen", "let_in", "keep_out")
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
         return False

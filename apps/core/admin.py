@@ -37,7 +37,7 @@ class StaffSite(AdminSite):
         # Sending them to sign in would lead them back here, round and round.
         raise PermissionDenied
 
-    def logout(
+    def logout(  # type: ignore[override]
         self,
         request: HttpRequest,
         extra_context: dict[str, Any] | None = None,  # noqa: ARG002
@@ -48,7 +48,7 @@ class StaffSite(AdminSite):
             clear_session_cookie(response)
         return response
 
-    def password_change(
+    def password_change(  # type: ignore[override]
         self,
         request: HttpRequest,  # noqa: ARG002
         extra_context: dict[str, Any] | None = None,  # noqa: ARG002

@@ -28,7 +28,8 @@ class Trace:
     traceparent: str = ""
 
 
-_trace: ContextVar[Trace] = ContextVar("trace", default=Trace())
+NOTHING = Trace()
+_trace: ContextVar[Trace] = ContextVar("trace", default=NOTHING)
 
 
 def current_trace() -> Trace:

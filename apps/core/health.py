@@ -13,7 +13,7 @@ PROBE_TIMEOUT_SECONDS = 2
 
 @never_cache
 def healthz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
-    """Answer 200 as long as the process can answer at all: restarting it would help nothing else."""
+    """Answer 200 as long as the process can answer: only a restart would help one that cannot."""
     return JsonResponse({"status": "ok", "service": settings.SERVICE_NAME})
 
 

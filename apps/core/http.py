@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
@@ -31,6 +32,7 @@ STATUS_OF_KIND: dict[type[DomainError], int] = {
 TOO_LARGE = "The request is too large."
 UNAVAILABLE = "The service cannot reach its database just now. Please try again in a moment."
 RETRY_AFTER_SECONDS = "5"
+CHALLENGE = 'Bearer realm="ticketing"'
 UNDERSCORE = re.compile(r"(?<=[a-z0-9])_([a-z0-9])")
 CAPITAL = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
@@ -122,24 +124,23 @@ class ErrorResponse(Response):
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:  # noqa: ARG001
     """Turn an anticipated exception of an API view into its answer; None lets others through."""
+    response: Response | None = None
     if isinstance(exc, DomainError):
         response = ErrorResponse(exc.message, exc.error_code, status_of(exc), exc.field)
-        if response.status_code == status.HTTP_401_UNAUTHORIZED:
-            response["WWW-Authenticate"] = 'Bearer realm="ticketing"'
-        return response
-    if isinstance(exc, Http404):
-        return ErrorResponse("Not Found", "not_found", status.HTTP_404_NOT_FOUND)
-    if isinstance(exc, PermissionDenied):
-        return ErrorResponse("Not allowed", "not_allowed", status.HTTP_403_FORBIDDEN)
-    if isinstance(exc, RequestDataTooBig):
-        return ErrorResponse(TOO_LARGE, "too_large", status.HTTP_413_REQUEST_ENTITY_TOO_LARGE)
-    if is_outage(exc):
-        response = ErrorResponse(UNAVAILABLE, "unavailable", status.HTTP_503_SERVICE_UNAVAILABLE)
+    elif isinstance(exc, exceptions.APIException):
+        response = _api_error(exc)
+    elif isinstance(exc, Http404):
+        response = ErrorResponse("Not Found", "not_found", 404)
+    elif isinstance(exc, PermissionDenied):
+        response = ErrorResponse("Not allowed", "not_allowed", 403)
+    elif isinstance(exc, RequestDataTooBig):
+        response = ErrorResponse(TOO_LARGE, "too_large", 413)
+    elif is_outage(exc):
+        response = ErrorResponse(UNAVAILABLE, "unavailable", 503)
         response["Retry-After"] = RETRY_AFTER_SECONDS
-        return response
-    if isinstance(exc, exceptions.APIException):
-        return _api_error(exc)
-    return None
+    if response is not None and response.status_code == status.HTTP_401_UNAUTHORIZED:
+        response["WWW-Authenticate"] = CHALLENGE
+    return response
 
 
 def status_of(error: DomainError) -> int:
@@ -155,14 +156,12 @@ def _api_error(exc: exceptions.APIException) -> Response:
     elif isinstance(exc, exceptions.NotFound):
         response.data = error_body("Not Found", "not_found")
     elif isinstance(exc, exceptions.Throttled):
-        wait = f" Try again in {exc.wait:.0f} seconds." if exc.wait else ""
-        response.data = error_body(f"Too many requests.{wait}", "throttled")
-        if exc.wait:
-            response["Retry-After"] = f"{exc.wait:.0f}"
+        seconds = math.ceil(getattr(exc, "wait", None) or 1)
+        message = f"Too many requests. Try again in {seconds} seconds."
+        response.data = error_body(message, "throttled")
+        response["Retry-After"] = str(seconds)
     else:
         response.data = {"errors": list(_flatten(exc.detail))}
-    if header := getattr(exc, "auth_header", None):
-        response["WWW-Authenticate"] = header
     return response
 
 

@@ -34,8 +34,13 @@ def error_response(message: str, code: str, field: str = "") -> OpenApiResponse:
     )
 
 
-def camelize_properties(result: Any, generator: Any, request: Any, public: bool) -> Any:  # noqa: ANN401, ARG001, FBT001
-    """Rename the properties of every object as CamelCaseJSONRenderer does: a hook of spectacular's."""
+def camelize_properties(
+    result: Any,  # noqa: ANN401
+    generator: Any,  # noqa: ANN401, ARG001
+    request: Any,  # noqa: ANN401, ARG001
+    public: bool,  # noqa: ARG001, FBT001
+) -> Any:  # noqa: ANN401
+    """Rename all properties as CamelCaseJSONRenderer does. A hook of drf-spectacular."""
     _camelize(result)
     return result
 

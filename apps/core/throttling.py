@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.http import HttpRequest
 from rest_framework.request import Request
@@ -20,11 +20,11 @@ class AddressThrottle(SimpleRateThrottle):
 
 
 class SignInThrottle(AddressThrottle):
-    scope: ClassVar[str] = "signin"
+    scope = "signin"
 
 
 class SignUpThrottle(AddressThrottle):
-    scope: ClassVar[str] = "signup"
+    scope = "signup"
 
 
 def is_allowed(throttle: type[AddressThrottle], request: HttpRequest) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import status
@@ -39,7 +37,7 @@ THROTTLED = error_response("Too many requests. Try again in 42 seconds.", "throt
 
 
 class SignUp(APIView):
-    throttle_classes: ClassVar = [SignUpThrottle]
+    throttle_classes = (SignUpThrottle,)
 
     @extend_schema(
         operation_id="signUp",
@@ -63,7 +61,7 @@ class SignUp(APIView):
 
 
 class SignIn(APIView):
-    throttle_classes: ClassVar = [SignInThrottle]
+    throttle_classes = (SignInThrottle,)
 
     @extend_schema(
         operation_id="signIn",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import DatabaseError
 from django.db.backends.utils import debug_transaction
 from django_mongodb_backend.base import DatabaseWrapper as BackendWrapper
@@ -11,11 +13,11 @@ from pymongo.errors import PyMongoError
 from apps.core.mongodb.schema import DatabaseSchemaEditor
 
 
-class DatabaseOperations(BackendOperations):
+class DatabaseOperations(BackendOperations):  # type: ignore[misc]
     compiler_module = "apps.core.mongodb.compiler"
 
 
-class DatabaseWrapper(BackendWrapper):
+class DatabaseWrapper(BackendWrapper):  # type: ignore[misc]
     ops_class = DatabaseOperations
     SchemaEditorClass = DatabaseSchemaEditor
 
@@ -30,7 +32,7 @@ class DatabaseWrapper(BackendWrapper):
                 with debug_transaction(self, "session.commit_transaction()"):
                     self.session.commit_transaction()
             except PyMongoError as exc:
-                self.run_on_commit = []
+                self.run_on_commit: list[Any] = []
                 raise DatabaseError(str(exc)) from exc
             finally:
                 self._end_session()

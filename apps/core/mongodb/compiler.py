@@ -8,7 +8,7 @@ from django_mongodb_backend import compiler
 from django_mongodb_backend.query import MongoQuery as BackendQuery
 
 
-class MongoQuery(BackendQuery):
+class MongoQuery(BackendQuery):  # type: ignore[misc]
     def get_pipeline(self) -> list[dict[str, Any]]:
         """Leave out `$addFields` entries that rename a field to itself.
 
@@ -28,21 +28,21 @@ class MongoQuery(BackendQuery):
         return pipeline
 
 
-class SQLCompiler(compiler.SQLCompiler):
+class SQLCompiler(compiler.SQLCompiler):  # type: ignore[misc]
     query_class = MongoQuery
 
 
-class SQLInsertCompiler(compiler.SQLInsertCompiler):
+class SQLInsertCompiler(compiler.SQLInsertCompiler):  # type: ignore[misc]
     query_class = MongoQuery
 
 
-class SQLDeleteCompiler(compiler.SQLDeleteCompiler):
+class SQLDeleteCompiler(compiler.SQLDeleteCompiler):  # type: ignore[misc]
     query_class = MongoQuery
 
 
-class SQLUpdateCompiler(compiler.SQLUpdateCompiler):
+class SQLUpdateCompiler(compiler.SQLUpdateCompiler):  # type: ignore[misc]
     query_class = MongoQuery
 
 
-class SQLAggregateCompiler(compiler.SQLAggregateCompiler):
+class SQLAggregateCompiler(compiler.SQLAggregateCompiler):  # type: ignore[misc]
     query_class = MongoQuery

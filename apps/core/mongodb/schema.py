@@ -10,8 +10,8 @@ from pymongo import ASCENDING, DESCENDING
 from pymongo.operations import IndexModel
 
 
-class DatabaseSchemaEditor(BackendSchemaEditor):
-    def add_index(
+class DatabaseSchemaEditor(BackendSchemaEditor):  # type: ignore[misc]
+    def add_index(  # noqa: PLR0913 (the backend's own signature)
         self,
         model: type[Model],
         index: Index,
@@ -39,7 +39,7 @@ class DatabaseSchemaEditor(BackendSchemaEditor):
             )
             return
         plain = IndexModel(columns, name=index.name, unique=True)
-        self.get_collection(model._meta.db_table).create_indexes([plain])
+        self.get_collection(model._meta.db_table).create_indexes([plain])  # noqa: SLF001
 
 
 def _never_null_columns(
@@ -48,11 +48,12 @@ def _never_null_columns(
     """Return the index's columns, or None when one may be null or the index has a condition."""
     if index.contains_expressions or index.condition:
         return None
-    fields: list[tuple[Field[Any, Any], str]] = (
-        [(field, "")]
-        if field is not None
-        else [(model._meta.get_field(name), order) for name, order in index.fields_orders]  # type: ignore[misc]
-    )
+    fields: list[tuple[Any, str]] = [
+        (model._meta.get_field(name), order)  # noqa: SLF001
+        for name, order in index.fields_orders
+    ]
+    if field is not None:
+        fields = [(field, "")]
     if any(each.null for each, _ in fields):
         return None
     return [(each.column, DESCENDING if order else ASCENDING) for each, order in fields]

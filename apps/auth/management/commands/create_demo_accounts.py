@@ -17,9 +17,9 @@ STAFF = "admin@example.com"
 
 class Command(BaseCommand):
     help = (
-        "Make the demo accounts seller@example.com, buyer@example.com and admin@example.com (staff) "
-        "with the passwords of DEMO_SELLER_PASSWORD, DEMO_BUYER_PASSWORD and DEMO_STAFF_PASSWORD. "
-        "Accounts that exist are left as they are, so it can run at each start."
+        "Make the demo accounts seller@example.com, buyer@example.com and admin@example.com, who "
+        "is staff. Their passwords come from DEMO_SELLER_PASSWORD, DEMO_BUYER_PASSWORD and "
+        "DEMO_STAFF_PASSWORD. Accounts that exist are left as they are, so it can run at each start."
     )
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:  # noqa: ANN401
