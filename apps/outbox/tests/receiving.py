@@ -1,0 +1,258 @@
+"""What the tests of receiving share: one event, fakes, and records on real servers."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import time
+import uuid
+from collections import deque
+from dataclasses import dataclass
+from typing import ClassVar
+
+import fastavro
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.schema_registry import Schema
+from django.utils import timezone
+
+from apps.outbox import kafka
+from apps.outbox.models import OutboxEvent
+from apps.outbox.registry import Registry
+from apps.outbox.topics import dead_letter_topic, retry_topic
+
+DEADLINE_SECONDS = 30
+SCHEMA = {
+    "type": "record",
+    "name": "LampLit",
+    "namespace": "test.lamps",
+    "fields": [
+        {"name": "lamp_id", "type": "string"},
+        {"name": "version", "type": "long"},
+        {"name": "watts", "type": "int", "default": 40},
+    ],
+}
+STRANGER = SCHEMA | {"name": "ChairSold", "namespace": "test.chairs"}
+UNREAD = SCHEMA | {"name": "LampBroken"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LampState:
+    topic: ClassVar[str] = "test.lamps"
+    namespace: ClassVar[str] = "test.lamps"
+    type: ClassVar[str] = "test.lamps.lamp.lit.v1"
+    aggregate_type: ClassVar[str] = "lamp"
+
+    lamp_id: str
+    version: int
+
+    @property
+    def aggregate_id(self):
+        return self.lamp_id
+
+
+def event_class(topic):
+    """Return the event class LampLit of a topic of its own."""
+    return type("LampLit", (LampState,), {"topic": topic})
+
+
+def light(event):
+    """Leave one more row for the lamp: the effect that must happen once."""
+    OutboxEvent.objects.create(
+        topic="none",
+        key=event.lamp_id,
+        aggregate_type="lit",
+        aggregate_id=event.lamp_id,
+        version=OutboxEvent.objects.filter(aggregate_id=event.lamp_id).count() + 1,
+        type=event.type,
+        record="none",
+        payload=b"{}",
+        occurred_at=timezone.now(),
+        due_at=timezone.now(),
+        state=OutboxEvent.State.CAPTURED,
+    )
+
+
+def times_lit(lamp_id):
+    return OutboxEvent.objects.filter(aggregate_type="lit", aggregate_id=lamp_id).count()
+
+
+def avro(schema, **fields):
+    body = io.BytesIO()
+    fastavro.schemaless_writer(body, fastavro.parse_schema(schema), {"watts": 40} | fields)
+    return body.getvalue()
+
+
+class Bench:
+    """Topics of one test's own on the real Kafka, and their schemas in the real registry."""
+
+    def __init__(self, *, partitions=1):
+        self.topic = f"test.lamps-{uuid.uuid4().hex[:12]}"
+        self.group = f"readers-{uuid.uuid4().hex[:12]}"
+        self.retry = retry_topic(self.topic, self.group)
+        self.dlq = dead_letter_topic(self.topic, self.group)
+        self.event_class = event_class(self.topic)
+        self.registry = Registry.from_settings()
+        self.producer = Producer(kafka.client_settings() | {"linger.ms": 0})
+        self.admin = AdminClient(kafka.client_settings())
+        topics = [
+            NewTopic(name, num_partitions=partitions, replication_factor=1)
+            for name in (self.topic, self.retry, self.dlq)
+        ]
+        for made in self.admin.create_topics(topics).values():
+            made.result(DEADLINE_SECONDS)
+        self.schema_id = self.register(SCHEMA)
+
+    def register(self, schema):
+        subject = f"{self.topic}-{schema['namespace']}.{schema['name']}"
+        return self.registry.client.register_schema(subject, Schema(json.dumps(schema), "AVRO"))
+
+    def value(self, lamp_id, version=1, schema=SCHEMA, schema_id=None):
+        number = self.schema_id if schema_id is None else schema_id
+        return struct.pack(">BI", 0, number) + avro(schema, lamp_id=lamp_id, version=version)
+
+    def send(self, value, *, key=b"lamp", topic=None, partition=0, event_id=None, headers=()):
+        """Put a record on the topic, and return its event id."""
+        event_id = event_id or str(uuid.uuid4())
+        self.producer.produce(
+            topic or self.topic,
+            key=key,
+            value=value,
+            partition=partition,
+            headers=[("ce_id", event_id), *headers],
+        )
+        assert self.producer.flush(DEADLINE_SECONDS) == 0
+        return event_id
+
+    def send_lamp(self, lamp_id=None, **options):
+        lamp_id = lamp_id or uuid.uuid4().hex
+        self.send(self.value(lamp_id), key=lamp_id.encode(), **options)
+        return lamp_id
+
+    def records(self, topic, count=1):
+        """Return the first `count` records of the topic."""
+        client = kafka.consumer(f"test-{uuid.uuid4().hex}")
+        client.subscribe([topic])
+        found = []
+        try:
+            wait_for(lambda: _gather(client, found) >= count)
+        finally:
+            client.close()
+        return found
+
+    def committed(self, partition=0):
+        client = kafka.consumer(self.group)
+        try:
+            [place] = client.committed([TopicPartition(self.topic, partition)], timeout=10)
+        finally:
+            client.close()
+        return place.offset
+
+    def close(self):
+        for gone in self.admin.delete_topics([self.topic, self.retry, self.dlq]).values():
+            gone.result(DEADLINE_SECONDS)
+
+
+def _gather(client, found):
+    message = client.poll(0.2)
+    if message is not None and message.error() is None:
+        found.append(message)
+    return len(found)
+
+
+def wait_for(condition, seconds=DEADLINE_SECONDS):
+    """Call the condition until it holds; it is what does the work or waits."""
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < deadline, "It did not happen in time."
+    return result
+
+
+class FakeMessage:
+    def __init__(self, topic="test.lamps", partition=0, offset=0, value=b"\x00...", error=None):
+        self._record = (topic, partition, offset, value)
+        self._error = error
+
+    def error(self):
+        return self._error
+
+    def topic(self):
+        return self._record[0]
+
+    def partition(self):
+        return self._record[1]
+
+    def offset(self):
+        return self._record[2]
+
+    def key(self):
+        return b"lamp"
+
+    def value(self):
+        return self._record[3]
+
+    def headers(self):
+        return [("ce_id", f"{self.partition()}-{self.offset()}".encode())]
+
+
+class FakeClient:
+    """Kafka's consumer as far as the loop can see it."""
+
+    def __init__(self, *messages):
+        self.messages = deque(messages)
+        self.paused = set()
+        self.commits = []
+        self.callbacks = {}
+        self.topics = []
+        self.is_closed = False
+        self.commit_error = None
+
+    def subscribe(self, topics, **callbacks):
+        self.topics, self.callbacks = topics, callbacks
+
+    def poll(self, timeout):
+        self.polled_for = timeout
+        return self.messages.popleft() if self.messages else None
+
+    def pause(self, partitions):
+        self.paused |= {(each.topic, each.partition) for each in partitions}
+
+    def resume(self, partitions):
+        self.paused -= {(each.topic, each.partition) for each in partitions}
+
+    def commit(self, *, offsets, asynchronous):
+        if self.commit_error is not None:
+            raise self.commit_error
+        self.commits += [(each.partition, each.offset, asynchronous) for each in offsets]
+
+    def close(self):
+        self.is_closed = True
+
+
+class FakeReceiver:
+    """Does with each record what a test wants: `outcomes` are returned or raised in turn."""
+
+    topics = ("test.lamps", "test.lamps.readers.retry")
+
+    def __init__(self, *outcomes, otherwise=None):
+        self.outcomes = deque(outcomes)
+        self.otherwise = otherwise
+        self.received = []
+
+    def receive(self, record):
+        self.received.append((record.partition, record.offset))
+        outcome = self.outcomes.popleft() if self.outcomes else self.otherwise
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+class Clock:
+    """Time that passes when a test says so."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
