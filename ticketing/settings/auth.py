@@ -14,7 +14,7 @@ DATABASES = {"default": mongodb_database("ticketing_auth")}
 SESSION_COOKIE_NAME = "auth_admin"
 SESSION_COOKIE_PATH = "/auth/admin/"
 AUTH_USER_MODEL = "accounts.User"
-TOKEN_RENEWAL = "apps.auth.services.renew_token"
+TOKEN_RENEWAL = "apps.auth.services.renew_token"  # noqa: S105 (a path)
 # Memory-hard, and quick enough for a burst of sign-ups on two cores.
 PASSWORD_HASHERS: tuple[str, ...] = (
     "django.contrib.auth.hashers.ScryptPasswordHasher",

@@ -19,7 +19,7 @@ class Command(BaseCommand):
     help = (
         "Make the demo accounts seller@example.com, buyer@example.com and admin@example.com, who "
         "is staff. Their passwords come from DEMO_SELLER_PASSWORD, DEMO_BUYER_PASSWORD and "
-        "DEMO_STAFF_PASSWORD. Accounts that exist are left as they are, so it can run at each start."
+        "DEMO_STAFF_PASSWORD. Accounts that exist stay as they are, so run it at each start."
     )
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:  # noqa: ANN401
