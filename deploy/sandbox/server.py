@@ -67,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version: ClassVar[str] = "HTTP/1.1"
     disable_nagle_algorithm: ClassVar[bool] = True
-    timeout: ClassVar[int] = 75
+    timeout = 75
     server: Sandbox
 
     def do_GET(self) -> None:

@@ -1,0 +1,131 @@
+"""The events of payments, then those of orders that payments reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentFact:
+    """A fact about the payment of one order; the order's id is the aggregate's."""
+
+    topic: ClassVar[str] = "ticketing.payments"
+    namespace: ClassVar[str] = "ticketing.payments"
+    aggregate_type: ClassVar[str] = "payment"
+
+    order_id: str
+    version: int
+
+    @property
+    def aggregate_id(self) -> str:
+        return self.order_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptFact(PaymentFact):
+    """A fact about one attempt to pay, with all that there is to know of it."""
+
+    payment_id: str
+    attempt: int
+    buyer_id: str
+    amount_cents: int
+    currency: str
+    provider_reference: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentStarted(AttemptFact):
+    """An attempt to pay began; its outcome is not known yet."""
+
+    type: ClassVar[str] = "ticketing.payments.payment.started.v1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentSucceeded(AttemptFact):
+    """The provider took the money."""
+
+    type: ClassVar[str] = "ticketing.payments.payment.succeeded.v1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentFailed(AttemptFact):
+    """The attempt ended without money: declined, or given up."""
+
+    type: ClassVar[str] = "ticketing.payments.payment.failed.v1"
+
+    failure_code: str
+    failure_message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentRefunded(AttemptFact):
+    """The whole amount of an attempt went back to the buyer."""
+
+    type: ClassVar[str] = "ticketing.payments.payment.refunded.v1"
+
+    reason: str
+    refunded_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentClosed(PaymentFact):
+    """No payment of this order can succeed any more."""
+
+    type: ClassVar[str] = "ticketing.payments.payment.closed.v1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderFact:
+    """What payments reads of an order's event, all of which carry its whole state."""
+
+    topic: ClassVar[str] = "ticketing.orders"
+    namespace: ClassVar[str] = "ticketing.orders"
+    aggregate_type: ClassVar[str] = "order"
+
+    order_id: str
+    version: int
+    buyer_id: str
+    ticket_id: str
+    ticket_title: str
+    price_cents: int
+    currency: str
+    expires_at: datetime
+
+    @property
+    def aggregate_id(self) -> str:
+        return self.order_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderCreated(OrderFact):
+    """A buyer reserved a ticket."""
+
+    type: ClassVar[str] = "ticketing.orders.order.created.v1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderExpired(OrderFact):
+    """The time to pay ran out; orders waits for PaymentClosed before it frees the ticket."""
+
+    type: ClassVar[str] = "ticketing.orders.order.expired.v1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderCancelled(OrderFact):
+    """The order ended unpaid."""
+
+    type: ClassVar[str] = "ticketing.orders.order.cancelled.v1"
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderRefundRequested(OrderFact):
+    """Money arrived for an order that cannot have its ticket any more, and must go back."""
+
+    type: ClassVar[str] = "ticketing.orders.order.refund_requested.v1"
+
+    payment_id: str
+    reason: str

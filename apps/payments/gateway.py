@@ -1,0 +1,312 @@
+"""The provider: what payments asks of it, and Stripe's answers.
+
+An answer that did not come is neither success nor failure. So every call ends in one of three
+ways: a fact (a value), a refusal without effect (ProviderRefused), or ProviderUnsure, after which
+only asking again tells. The library's own retries are off: whoever calls knows what a retry means.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import stripe
+import structlog
+from django.conf import settings
+
+from apps.core.errors import Invalid
+
+API_VERSION = "2026-10-28.endive"
+"""Pinned, so that a change of the account's default version changes nothing here."""
+STRIPE = "https://api.stripe.com"
+LIVE_KEY = "sk_live_"
+CONNECT_SECONDS = 2.0
+ANSWER_SECONDS = 8.0
+UNREFUNDED = frozenset({"failed", "canceled"})
+WEBHOOK_TOLERANCE_SECONDS = 300
+
+log = structlog.get_logger(__name__)
+
+
+class ProviderUnsure(Exception):
+    """Nobody knows whether it happened: no answer, a 5xx, too busy, or the same key in use."""
+
+
+class KeyReused(ProviderUnsure):
+    """This idempotency key was used for something else before: that may have happened."""
+
+
+class ProviderRefused(Exception):
+    """The provider said no, and nothing happened.
+
+    Args:
+        code: the provider's own.
+        message: in its words, for the buyer.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class WebhookRefused(Invalid):
+    """Not signed by the provider, or not readable."""
+
+    code = "webhook_refused"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intent:
+    """A payment intent as far as it concerns us.
+
+    Args:
+        id: pi_…
+        status: Stripe's word for it.
+        amount_cents: what is, or was, to be paid.
+        currency: lower case.
+        failure_code: why the last confirmation failed: the decline code where there is one.
+        failure_message: the same in words for the buyer.
+    """
+
+    id: str
+    status: str
+    amount_cents: int
+    currency: str
+    failure_code: str = ""
+    failure_message: str = ""
+
+    @property
+    def is_paid(self) -> bool:
+        return self.status == "succeeded"
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self.status == "canceled"
+
+    @property
+    def is_declined(self) -> bool:
+        return self.status == "requires_payment_method" and bool(self.failure_code)
+
+    @property
+    def is_decided(self) -> bool:
+        return self.is_paid or self.is_cancelled or self.is_declined
+
+    @property
+    def is_under_way(self) -> bool:
+        """The bank is deciding, and the intent cannot be cancelled meanwhile."""
+        return self.status == "processing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Webhook:
+    """A signed message of the provider."""
+
+    id: str
+    type: str
+    created_at: datetime
+    intent_id: str
+    payment_id: str
+    payload: str
+
+
+class Gateway(Protocol):
+    """What payments asks of a provider. Each call raises ProviderUnsure and ProviderRefused."""
+
+    def create_method(self, *, token: str, key: str) -> str:
+        """Return the payment method (pm_…) behind a token (tok_…)."""
+        ...
+
+    def create_intent(
+        self, *, amount_cents: int, currency: str, metadata: dict[str, str], key: str
+    ) -> Intent:
+        """Announce a payment; no money moves."""
+        ...
+
+    def confirm_intent(self, *, intent_id: str, method: str, key: str) -> Intent:
+        """Take the money. A declined card is an answer, not an exception."""
+        ...
+
+    def retrieve_intent(self, *, intent_id: str) -> Intent: ...
+
+    def cancel_intent(self, *, intent_id: str) -> Intent:
+        """Make sure that no money moves any more; return the intent, which may be paid already."""
+        ...
+
+    def refund_intent(self, *, intent_id: str, key: str) -> str:
+        """Give the whole amount back, once; return the refund's id."""
+        ...
+
+
+class StripeGateway:
+    """Stripe, or whatever speaks its API at `api_base`.
+
+    Args:
+        key: the secret key.
+        api_base: https://api.stripe.com, or the sandbox's address.
+        timeout: seconds to connect, and to wait for an answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        key: str,
+        api_base: str,
+        timeout: tuple[float, float] = (CONNECT_SECONDS, ANSWER_SECONDS),
+    ) -> None:
+        self._stripe = stripe.StripeClient(
+            key,
+            stripe_version=API_VERSION,
+            base_addresses={"api": api_base},
+            max_network_retries=0,
+            http_client=stripe.RequestsClient(timeout=timeout),
+        ).v1
+
+    def create_method(self, *, token: str, key: str) -> str:
+        with _translated():
+            method = self._stripe.payment_methods.create(
+                {"type": "card", "card": {"token": token}}, {"idempotency_key": key}
+            )
+        return method.id
+
+    def create_intent(
+        self, *, amount_cents: int, currency: str, metadata: dict[str, str], key: str
+    ) -> Intent:
+        with _translated():
+            intent = self._stripe.payment_intents.create(
+                {
+                    "amount": amount_cents,
+                    "currency": currency,
+                    "metadata": metadata,
+                    # Methods that lead through another site's pages need the buyer's browser.
+                    "payment_method_types": ["card"],
+                },
+                {"idempotency_key": key},
+            )
+        return _intent(intent)
+
+    def confirm_intent(self, *, intent_id: str, method: str, key: str) -> Intent:
+        try:
+            with _translated():
+                intent = self._stripe.payment_intents.confirm(
+                    intent_id,
+                    {"payment_method": method, "error_on_requires_action": True},
+                    {"idempotency_key": key},
+                )
+        except _IntentInstead as answer:
+            return answer.intent
+        return _intent(intent)
+
+    def retrieve_intent(self, *, intent_id: str) -> Intent:
+        with _translated():
+            return _intent(self._stripe.payment_intents.retrieve(intent_id))
+
+    def cancel_intent(self, *, intent_id: str) -> Intent:
+        try:
+            with _translated():
+                return _intent(self._stripe.payment_intents.cancel(intent_id))
+        except _IntentInstead as answer:
+            return answer.intent
+
+    def refund_intent(self, *, intent_id: str, key: str) -> str:
+        # A lost answer may be stored under the key as a 500 for a day, and staff may have been
+        # quicker in the provider's dashboard. The provider itself refuses to refund twice.
+        with _translated():
+            for known in self._stripe.refunds.list({"payment_intent": intent_id}).data:
+                if known.status not in UNREFUNDED:
+                    return known.id
+            refund = self._stripe.refunds.create(
+                {"payment_intent": intent_id}, {"idempotency_key": key}
+            )
+        if refund.status in UNREFUNDED:
+            raise ProviderRefused("refund_failed", f"The refund {refund.id} is {refund.status}.")
+        return refund.id
+
+
+class _IntentInstead(Exception):
+    """An error that tells what became of the intent: declined, paid or cancelled before."""
+
+    def __init__(self, intent: Intent) -> None:
+        super().__init__(intent.status)
+        self.intent = intent
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn the library's exceptions into the three ways in which a call can end."""
+    try:
+        yield
+    except (stripe.CardError, stripe.InvalidRequestError) as exc:
+        error: Any = exc.error
+        if (intent := getattr(error, "payment_intent", None)) is not None:
+            raise _IntentInstead(_intent(intent)) from exc
+        code = getattr(error, "decline_code", None) or exc.code or "invalid_request"
+        raise ProviderRefused(code, exc.user_message or "The payment was refused.") from exc
+    except stripe.IdempotencyError as exc:
+        raise KeyReused(str(exc)) from exc
+    except (stripe.AuthenticationError, stripe.PermissionError) as exc:
+        # Nothing that the buyer did: the operator's key is wrong. The payment waits for a new one.
+        log.exception("the provider does not accept STRIPE_KEY")
+        raise ProviderUnsure(str(exc)) from exc
+    except stripe.StripeError as exc:
+        raise ProviderUnsure(f"{type(exc).__name__}: {exc.user_message or exc}") from exc
+
+
+def _intent(body: Any) -> Intent:  # noqa: ANN401 - the library's PaymentIntent, or an error's copy
+    error = body.last_payment_error
+    return Intent(
+        id=body.id,
+        status=body.status,
+        amount_cents=body.amount,
+        currency=body.currency,
+        failure_code=(getattr(error, "decline_code", None) or error.code or "") if error else "",
+        failure_message=(error.message or "") if error else "",
+    )
+
+
+def read_webhook(body: bytes, signature: str) -> Webhook:
+    """Return a webhook that the provider has signed within the last minutes.
+
+    Raises:
+        WebhookRefused: it has not, or the body is no event.
+    """
+    try:
+        text = body.decode()
+        stripe.WebhookSignature.verify_header(
+            text, signature, settings.STRIPE_WEBHOOK_SECRET, WEBHOOK_TOLERANCE_SECONDS
+        )
+        event: dict[str, Any] = json.loads(text)
+        subject: dict[str, Any] = event["data"]["object"]
+        is_intent = subject.get("object") == "payment_intent"
+        return Webhook(
+            id=str(event["id"]),
+            type=str(event["type"]),
+            created_at=datetime.fromtimestamp(int(event["created"]), tz=UTC),
+            intent_id=str(subject["id"] if is_intent else subject.get("payment_intent") or ""),
+            payment_id=str((subject.get("metadata") or {}).get("payment_id", "")),
+            payload=text,
+        )
+    except stripe.SignatureVerificationError as exc:
+        raise WebhookRefused("The signature is missing, wrong or too old.") from exc
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as exc:
+        raise WebhookRefused("The body is not an event.") from exc
+
+
+@functools.cache
+def provider() -> StripeGateway:
+    """Return the gateway of the settings: one for the process, safe for all its threads."""
+    return StripeGateway(key=settings.STRIPE_KEY, api_base=settings.STRIPE_API_BASE)
+
+
+def takes_test_cards() -> bool:
+    """Tell whether no real money can move: the sandbox, or a test key of Stripe's."""
+    return not settings.STRIPE_KEY.startswith(LIVE_KEY)
+
+
+def is_sandbox() -> bool:
+    return bool(settings.STRIPE_API_BASE != STRIPE)

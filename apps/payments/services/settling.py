@@ -1,0 +1,111 @@
+"""Attempts whose end nobody wrote down: the provider is asked. And money that must go back."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import structlog
+from django.db.models import F
+from django.utils import timezone
+
+from apps.outbox.publish import publish
+from apps.outbox.transactions import transactional
+from apps.payments import selectors
+from apps.payments.events import PaymentRefunded
+from apps.payments.gateway import Gateway, ProviderRefused, ProviderUnsure
+from apps.payments.models import Payment, PaymentAttempt
+from apps.payments.services.paying import (
+    GIVEN_UP,
+    Clock,
+    announce,
+    fail_attempt,
+    record_outcome,
+)
+from apps.payments.services.writing import fact_of, write_attempt, write_payment
+
+LONGEST_PAUSE_SECONDS = 60
+
+log = structlog.get_logger(__name__)
+
+
+def settle_attempt(
+    *, attempt: PaymentAttempt, gateway: Gateway, clock: Clock = timezone.now
+) -> None:
+    """Bring an attempt to its end by asking the provider, or push its next try back.
+
+    Whoever takes an attempt moves its time first, by a conditional update: two settlers do not
+    meet over it, and one that dies leaves it to be taken again.
+    """
+    now = clock()
+    pause = min(LONGEST_PAUSE_SECONDS, 2**attempt.settle_tries)
+    taken = PaymentAttempt.objects.filter(pk=attempt.pk, settle_at=attempt.settle_at).update(
+        settle_at=now + timedelta(seconds=pause), settle_tries=F("settle_tries") + 1
+    )
+    if not taken:
+        return  # another settler was quicker, or the outcome is known by now
+    try:
+        if attempt.is_refund_due:
+            _refund(attempt, gateway, clock)
+        else:
+            _ask(attempt, gateway, clock)
+    except (ProviderUnsure, ProviderRefused) as exc:
+        is_refusal = isinstance(exc, ProviderRefused)
+        (log.error if is_refusal else log.warning)(
+            "the attempt is not settled yet", payment_id=str(attempt.pk), why=str(exc)
+        )
+        PaymentAttempt.objects.filter(pk=attempt.pk).update(last_error=str(exc))
+
+
+def _ask(attempt: PaymentAttempt, gateway: Gateway, clock: Clock) -> None:
+    payment_id = str(attempt.pk)
+    if attempt.is_pending and not attempt.intent_id:
+        try:
+            # The same key finds the intent whose id was lost, so that it can be cancelled.
+            attempt = announce(attempt, gateway)
+        except (ProviderUnsure, ProviderRefused) as exc:
+            # Nothing is confirmed before its id is remembered, and a failed attempt remembers
+            # none: no money moved, and none will.
+            log.info("given up before it began", payment_id=payment_id, why=str(exc))
+            payment = Payment.objects.get(pk=attempt.order_id)
+            code, message = GIVEN_UP[payment.closed_because]
+            fail_attempt(payment_id=payment_id, code=code, message=message, now=clock())
+            return
+    intent = gateway.retrieve_intent(intent_id=attempt.intent_id)
+    if attempt.is_pending and not (intent.is_decided or intent.is_under_way):
+        intent = gateway.cancel_intent(intent_id=attempt.intent_id)
+    attempt = record_outcome(payment_id=payment_id, intent=intent, now=clock())
+    if not attempt.is_pending:
+        PaymentAttempt.objects.filter(pk=payment_id, status=attempt.status).update(settle_at=None)
+
+
+def _refund(attempt: PaymentAttempt, gateway: Gateway, clock: Clock) -> None:
+    refund_id = gateway.refund_intent(intent_id=attempt.intent_id, key=f"{attempt.key}:refund")
+    record_refund(payment_id=str(attempt.pk), refund_id=refund_id, now=clock())
+
+
+@transactional
+def request_refund(*, payment_id: str, reason: str, now: datetime) -> None:
+    """Note that the money of an attempt must go back; the settler gives it, once."""
+    attempt = selectors.get_attempt(payment_id=payment_id)
+    if attempt.status in {attempt.Status.REFUND_DUE, attempt.Status.REFUNDED}:
+        log.info("the refund was requested before", payment_id=payment_id)
+        return
+    status = attempt.status
+    attempt.owe_refund(reason, now)
+    write_attempt(attempt, status)
+
+
+@transactional
+def record_refund(*, payment_id: str, refund_id: str, now: datetime) -> None:
+    """Write down that the money of an attempt went back, once. Publishes PaymentRefunded."""
+    attempt = selectors.get_attempt(payment_id=payment_id)
+    if attempt.status == attempt.Status.REFUNDED:
+        return  # two settlers met over it; the provider's key made it one refund
+    payment = Payment.objects.get(pk=attempt.order_id)
+    status = attempt.status
+    attempt.refund(refund_id, now)
+    payment.refund(payment_id)
+    fact = fact_of(PaymentRefunded, payment, attempt, reason=attempt.refund_reason, refunded_at=now)
+    write_payment(payment, now)
+    write_attempt(attempt, status)
+    publish(fact)

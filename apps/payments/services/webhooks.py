@@ -1,0 +1,66 @@
+"""What the provider tells of its own accord: stored first, then acted upon."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from django.db import IntegrityError
+
+from apps.outbox.transactions import transactional
+from apps.payments.gateway import Webhook
+from apps.payments.models import PaymentAttempt, StripeEvent
+
+TELLING = frozenset(
+    {
+        "payment_intent.succeeded",
+        "payment_intent.payment_failed",
+        "payment_intent.canceled",
+    }
+)
+
+
+def store_webhook(*, webhook: Webhook, now: datetime) -> bool:
+    """Keep a webhook before anything is done about it; tell whether it is new."""
+    is_telling = webhook.type in TELLING
+    try:
+        StripeEvent.objects.create(
+            id=webhook.id,
+            type=webhook.type,
+            intent_id=webhook.intent_id,
+            payment_id=webhook.payment_id,
+            payload=webhook.payload,
+            state=StripeEvent.State.STORED if is_telling else StripeEvent.State.IGNORED,
+            created_at=webhook.created_at,
+            received_at=now,
+        )
+    except IntegrityError:
+        return False
+    return True
+
+
+@transactional
+def process_webhook(*, event: StripeEvent, now: datetime) -> None:
+    """Have the attempt that a webhook speaks of settled at once.
+
+    A webhook is a hint, not a proof: the settler asks the provider, and so it does not matter how
+    old it is, in which order they come, or how often.
+    """
+    awaiting = {PaymentAttempt.Status.PENDING}
+    if event.type == "payment_intent.succeeded":
+        awaiting.add(PaymentAttempt.Status.FAILED)
+    attempts = PaymentAttempt.objects.filter(status__in=awaiting)
+    # The id of the intent may be unknown here, when the answer that held it was lost.
+    known = attempts.filter(intent_id=event.intent_id).update(settle_at=now, settle_tries=0)
+    if not known and (payment_id := _uuid(event.payment_id)):
+        attempts.filter(pk=payment_id).update(settle_at=now, settle_tries=0)
+    StripeEvent.objects.filter(pk=event.pk).update(
+        state=StripeEvent.State.PROCESSED, processed_at=now
+    )
+
+
+def _uuid(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
