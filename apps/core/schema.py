@@ -54,5 +54,7 @@ def _camelize(node: Any) -> None:  # noqa: ANN401
             node["properties"] = {camelize(name): value for name, value in properties.items()}
             if isinstance(required := node.get("required"), list):
                 node["required"] = [camelize(name) for name in required]
+        if node.get("in") == "query" and isinstance(name := node.get("name"), str):
+            node["name"] = camelize(name)
         for each in node.values():
             _camelize(each)

@@ -8,6 +8,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.text import Truncator
 
 from apps.core.errors import Conflict
 from apps.core.templatetags.core import money
@@ -21,7 +22,15 @@ SEARCHED_ROWS = 500
 class TicketAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Nothing can be typed in here: a change without its event would never reach the orders."""
 
-    list_display = ("title", "price", "status", "seller_id", "order_id", "version", "updated_at")
+    list_display = (
+        "short_title",
+        "price",
+        "status",
+        "seller_id",
+        "order_id",
+        "version",
+        "updated_at",
+    )
     list_filter = ("status", "is_withdrawn")
     list_per_page = 50
     ordering = ("-created_at", "-id")
@@ -29,6 +38,10 @@ class TicketAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     search_fields = ("title",)
     search_help_text = "Words of the title, or the whole id of a ticket, seller or order."
     actions: ClassVar = ["take_down"]
+
+    @admin.display(description="title", ordering="title")
+    def short_title(self, ticket: Ticket) -> str:
+        return Truncator(ticket.title).chars(60)
 
     @admin.display(ordering="price_cents")
     def price(self, ticket: Ticket) -> str:

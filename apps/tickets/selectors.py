@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from bson import ObjectId
 from django.db import connection
+from django_mongodb_backend.queryset import MongoQuerySet
 
 from apps.core.errors import NotFound, NotSignedIn
 from apps.tickets.models import Ticket, search_terms
@@ -62,7 +63,7 @@ class TicketListing:
             stages.append({"$skip": start})
         if wanted.stop is not None:
             stages.append({"$limit": wanted.stop - start})
-        return list(Ticket.objects.raw_aggregate(stages))
+        return list(MongoQuerySet(Ticket).raw_aggregate(stages))
 
     def __iter__(self) -> Iterator[Ticket]:
         return iter(self[:])
