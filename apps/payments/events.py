@@ -14,6 +14,7 @@ class PaymentFact:
     topic: ClassVar[str] = "ticketing.payments"
     namespace: ClassVar[str] = "ticketing.payments"
     aggregate_type: ClassVar[str] = "payment"
+    type: ClassVar[str]
 
     order_id: str
     version: int
@@ -83,6 +84,7 @@ class OrderFact:
     topic: ClassVar[str] = "ticketing.orders"
     namespace: ClassVar[str] = "ticketing.orders"
     aggregate_type: ClassVar[str] = "order"
+    type: ClassVar[str]
 
     order_id: str
     version: int

@@ -94,6 +94,11 @@ class Intent:
         return self.status == "requires_payment_method" and bool(self.failure_code)
 
     @property
+    def needs_buyer(self) -> bool:
+        """The bank wants the buyer to confirm it (3-D Secure)."""
+        return self.status == "requires_action"
+
+    @property
     def is_decided(self) -> bool:
         return self.is_paid or self.is_cancelled or self.is_declined
 
@@ -128,7 +133,7 @@ class Gateway(Protocol):
         """Announce a payment; no money moves."""
         ...
 
-    def confirm_intent(self, *, intent_id: str, method: str, key: str) -> Intent:
+    def confirm_intent(self, *, intent_id: str, method: str, return_url: str, key: str) -> Intent:
         """Take the money. A declined card is an answer, not an exception."""
         ...
 
@@ -183,19 +188,18 @@ class StripeGateway:
                     "amount": amount_cents,
                     "currency": currency,
                     "metadata": metadata,
-                    # Methods that lead through another site's pages need the buyer's browser.
-                    "payment_method_types": ["card"],
+                    "allowed_payment_method_types": ["card"],
                 },
                 {"idempotency_key": key},
             )
         return _intent(intent)
 
-    def confirm_intent(self, *, intent_id: str, method: str, key: str) -> Intent:
+    def confirm_intent(self, *, intent_id: str, method: str, return_url: str, key: str) -> Intent:
         try:
             with _translated():
                 intent = self._stripe.payment_intents.confirm(
                     intent_id,
-                    {"payment_method": method, "error_on_requires_action": True},
+                    {"payment_method": method, "return_url": return_url},
                     {"idempotency_key": key},
                 )
         except _IntentInstead as answer:

@@ -91,6 +91,7 @@ ROUTES = (
         "/v1/payment_intents",
         "create_intent",
         "amount currency metadata description automatic_payment_methods payment_method_types "
+        "allowed_payment_method_types "
         "capture_method confirm confirmation_method receipt_email statement_descriptor "
         f"statement_descriptor_suffix transfer_group {CONFIRMING}",
     ),

@@ -67,8 +67,15 @@ class Provider:
 
     def create_intent(self, call: Call) -> Body:
         params = call.params
-        if not isinstance(params.get("payment_method_types", []), list):
-            raise ApiError(400, "Invalid array", param="payment_method_types")
+        if "payment_method_types" in params:
+            raise ApiError(
+                400,
+                "payment_method_types is no longer supported. Use allowed_payment_method_types, or "
+                "leave the choice to the Dashboard.",
+                code="payment_method_types_no_longer_supported",
+                param="payment_method_types",
+            )
+        _check_allowed_types(params)
         intent = objects.payment_intent(
             params
             | {
@@ -218,6 +225,13 @@ class Provider:
                 "Dashboard. Because some of these payment methods might redirect your customer "
                 "off of your page, you must provide a `return_url`.",
                 param="return_url",
+                stored=True,
+            )
+        if intent["automatic_payment_methods"] and _flag(call.params, "error_on_requires_action"):
+            raise ApiError(
+                400,
+                "error_on_requires_action cannot be used with automatic_payment_methods.",
+                param="error_on_requires_action",
                 stored=True,
             )
         method = self._get("payment_method", "PaymentMethod", intent["payment_method"], "id")
@@ -414,12 +428,30 @@ def _currency(params: Params) -> str:
 def _automatic(params: Params) -> Body | None:
     """Return the intent's setting; without one, Stripe lets the dashboard choose the methods."""
     given = params.get("automatic_payment_methods")
-    if given is None and "payment_method_types" in params:
+    if "allowed_payment_method_types" in params:
         return None
     if isinstance(given, dict) and str(given.get("enabled")).lower() != "true":
         return None
     redirects = given.get("allow_redirects", "always") if isinstance(given, dict) else "always"
     return {"allow_redirects": redirects, "enabled": True}
+
+
+def _check_allowed_types(params: Params) -> None:
+    types = params.get("allowed_payment_method_types", ["card"])
+    if not isinstance(types, list):
+        raise ApiError(400, "Invalid array", param="allowed_payment_method_types")
+    if "allowed_payment_method_types" in params and "automatic_payment_methods" in params:
+        raise ApiError(
+            400,
+            "You may only specify one of these parameters: allowed_payment_method_types, "
+            "automatic_payment_methods.",
+        )
+    if "card" not in types:
+        raise ApiError(
+            400,
+            "No valid payment method types for this Payment Intent: the sandbox knows cards only.",
+            param="allowed_payment_method_types",
+        )
 
 
 def _metadata(params: Params) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import time
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
 
 from deploy.sandbox import pages
 from deploy.sandbox.api import Answer, Api, Request
@@ -65,8 +64,8 @@ class Sandbox(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     """One connection: reads requests, writes each answer in one piece."""
 
-    protocol_version: ClassVar[str] = "HTTP/1.1"
-    disable_nagle_algorithm: ClassVar[bool] = True
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     timeout = 75
     server: Sandbox
 

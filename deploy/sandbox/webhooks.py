@@ -42,20 +42,22 @@ class Deliverer(threading.Thread):
         self._url = url
         self._secret = secret
         self._work = threading.Event()
-        self._stopped = False
+        self._stopping = threading.Event()
 
     def wake(self) -> None:
         self._work.set()
 
     def stop(self) -> None:
-        self._stopped = True
+        self._stopping.set()
         self._work.set()
 
     def run(self) -> None:
-        while self._url and not self._stopped:
+        if not self._url:
+            return
+        while not self._stopping.is_set():
             self._work.wait(IDLE_SECONDS)
             self._work.clear()
-            while not self._stopped and (due := self._store.due_deliveries(BATCH)):
+            while not self._stopping.is_set() and (due := self._store.due_deliveries(BATCH)):
                 for seq, event_id, attempts in due:
                     self._deliver(seq, event_id, attempts)
 

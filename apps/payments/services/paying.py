@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
+from django.conf import settings
 from django.utils import timezone
 
 from apps.core.errors import Conflict
@@ -48,6 +49,11 @@ GIVEN_UP: dict[str, tuple[str, str]] = {
     ),
 }
 """What an attempt that was given up is recorded with, by the reason why its payment ends."""
+AUTHENTICATION_REQUIRED = {
+    "code": "authentication_required",
+    "message": "Your bank asks you to confirm this payment, which is not possible here yet. "
+    "Nothing was charged; please use another card.",
+}
 
 log = structlog.get_logger(__name__)
 
@@ -119,8 +125,13 @@ def _drive(attempt: PaymentAttempt, gateway: Gateway, clock: Clock) -> PaymentAt
         if not attempt.is_pending:
             return attempt
         intent = gateway.confirm_intent(
-            intent_id=attempt.intent_id, method=method, key=f"{attempt.key}:confirm"
+            intent_id=attempt.intent_id,
+            method=method,
+            return_url=f"{settings.PUBLIC_URL}/orders/{attempt.order_id}/?confirming=1",
+            key=f"{attempt.key}:confirm",
         )
+        if intent.needs_buyer:
+            return _give_up(attempt, gateway, clock)
         return record_outcome(payment_id=str(attempt.pk), intent=intent, now=clock())
     except ProviderRefused as refusal:
         return fail_attempt(
@@ -133,6 +144,14 @@ def _drive(attempt: PaymentAttempt, gateway: Gateway, clock: Clock) -> PaymentAt
             pk=attempt.pk, status=PaymentAttempt.Status.PENDING, settle_at__gt=at
         ).update(settle_at=at, last_error=str(exc))
         return selectors.get_attempt(payment_id=str(attempt.pk))
+
+
+def _give_up(attempt: PaymentAttempt, gateway: Gateway, clock: Clock) -> PaymentAttempt:
+    """End an attempt for which the bank wants the buyer's confirmation, which we cannot show."""
+    intent = gateway.cancel_intent(intent_id=attempt.intent_id)
+    if intent.is_cancelled:
+        return fail_attempt(payment_id=str(attempt.pk), now=clock(), **AUTHENTICATION_REQUIRED)
+    return record_outcome(payment_id=str(attempt.pk), intent=intent, now=clock())
 
 
 def announce(attempt: PaymentAttempt, gateway: Gateway) -> PaymentAttempt:

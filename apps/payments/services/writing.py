@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
+from apps.outbox.events import Event
 from apps.outbox.publish import publish
-from apps.payments.events import AttemptFact, PaymentClosed, PaymentFact
+from apps.payments.events import AttemptFact, PaymentClosed
 from apps.payments.models import Payment, PaymentAttempt
 
 Fact = TypeVar("Fact", bound=AttemptFact)
@@ -16,7 +18,7 @@ class ConcurrentChange(Exception):
     """A row changed between its reading and its writing, which the transaction should prevent."""
 
 
-def closed(payment: Payment) -> list[PaymentFact]:
+def closed(payment: Payment) -> list[PaymentClosed]:
     payment.close()
     return [PaymentClosed(order_id=payment.order_id, version=payment.count_fact())]
 
@@ -40,7 +42,7 @@ def fact_of(
     )
 
 
-def publish_all(facts: list[PaymentFact]) -> None:
+def publish_all(facts: Sequence[Event]) -> None:
     for fact in facts:
         publish(fact)
 

@@ -44,7 +44,7 @@ class FakeGateway:
         intent: Intent = self._once("create_intent", key, create)
         return intent
 
-    def confirm_intent(self, *, intent_id: str, method: str, key: str) -> Intent:
+    def confirm_intent(self, *, intent_id: str, method: str, key: str, **_more: str) -> Intent:
         def confirm() -> Intent:
             intent = self.intents[intent_id]
             if intent.is_paid or intent.is_cancelled:
