@@ -103,7 +103,7 @@ class OrderAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
                 Q(pk=key) | Q(ticket_id=key) | Q(buyer_id=key) | Q(seller_id=key)
             )
             return found, False
-        return super().get_search_results(request, queryset, search_term.replace("\x00", ""))
+        return super().get_search_results(request, queryset, search_term)
 
 
 @admin.register(TicketCopy)

@@ -8,4 +8,4 @@ from apps.orders.services import TICKET_ID
 class ReserveForm(forms.Form):
     """The hidden field of a ticket page's reserve button."""
 
-    ticket_id = forms.RegexField(TICKET_ID.pattern + r"\Z", max_length=64)
+    ticket_id = forms.RegexField(rf"\A{TICKET_ID.pattern}\Z")
