@@ -1,0 +1,122 @@
+"""People who use the API by HTTP alone, with the field names of the course's clients."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from tests.e2e.stack import eventually
+
+PASSWORD = "correct horse battery"
+TIMEOUT_SECONDS = 30.0
+GOOD_CARD = "tok_visa"
+DECLINED_CARD = "tok_chargeDeclined"
+
+Json = dict[str, Any]
+
+
+def make_email(role: str = "person") -> str:
+    return f"{role}-{secrets.token_hex(8)}@example.com"
+
+
+def make_title() -> str:
+    return f"Row {uuid.uuid4().hex[:12]}, Harbour Theatre"
+
+
+class Person:
+    """Somebody with an account, signed in by cookie or, as programs do, by Bearer token."""
+
+    def __init__(self, base_url: str) -> None:
+        self.http = httpx.Client(base_url=base_url, timeout=TIMEOUT_SECONDS)
+        self.email = make_email()
+        self.id = ""
+
+    def sign_up(self) -> None:
+        answer = self.http.post(
+            "/api/users/signup", json={"email": self.email, "password": PASSWORD}
+        )
+        assert answer.status_code == 201, answer.text
+        self.id = answer.json()["id"]
+
+    def use_bearer_token(self) -> None:
+        token = self.http.cookies["session"]
+        self.http.cookies.clear()
+        self.http.headers["Authorization"] = f"Bearer {token}"
+
+    def list_ticket(self, *, price: float | str = 12.5, title: str = "") -> Json:
+        answer = self.http.post(
+            "/api/tickets", json={"title": title or make_title(), "price": price}
+        )
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    def see_ticket(self, ticket_id: str) -> Json:
+        answer = self.http.get(f"/api/tickets/{ticket_id}")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def try_to_reserve(self, ticket_id: str) -> httpx.Response:
+        """Ask for the ticket, again while the orders service has not heard of it yet."""
+
+        def ask() -> httpx.Response | None:
+            answer = self.http.post("/api/orders", json={"ticketId": ticket_id})
+            return None if answer.status_code == 404 else answer
+
+        return eventually(ask, what="orders to hear of the ticket")
+
+    def reserve(self, ticket_id: str) -> Json:
+        answer = self.try_to_reserve(ticket_id)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    def see_order(self, order_id: str) -> Json:
+        answer = self.http.get(f"/api/orders/{order_id}")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def pay(self, order_id: str, token: str = GOOD_CARD) -> httpx.Response:
+        """Pay, again while the payments service has not heard of the order yet."""
+
+        def ask() -> httpx.Response | None:
+            answer = self.http.post("/api/payments", json={"token": token, "orderId": order_id})
+            return None if answer.status_code == 404 else answer
+
+        return eventually(ask, what="payments to hear of the order")
+
+    def cancel(self, order_id: str) -> httpx.Response:
+        return self.http.delete(f"/api/orders/{order_id}")
+
+    def wait_for_status(self, order_id: str, status: str) -> Json:
+        return eventually(
+            lambda: order if (order := self.see_order(order_id))["status"] == status else None,
+            what=f"order {order_id} to be {status}",
+        )
+
+    def wait_until_free(self, ticket_id: str) -> Json:
+        return eventually(
+            lambda: None if (ticket := self.see_ticket(ticket_id)).get("orderId") else ticket,
+            what=f"ticket {ticket_id} to be free",
+        )
+
+    def wait_until_held(self, ticket_id: str, order_id: str) -> Json:
+        return eventually(
+            lambda: (
+                ticket
+                if (ticket := self.see_ticket(ticket_id)).get("orderId") == order_id
+                else None
+            ),
+            what=f"ticket {ticket_id} to be held by {order_id}",
+        )
+
+
+@contextmanager
+def signed_up(base_url: str) -> Iterator[Person]:
+    person = Person(base_url)
+    with person.http:
+        person.sign_up()
+        yield person
