@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -37,7 +35,7 @@ class TicketAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     show_full_result_count = False
     search_fields = ("title",)
     search_help_text = "Words of the title, or the whole id of a ticket, seller or order."
-    actions: ClassVar = ["take_down"]
+    actions = ("take_down",)
 
     @admin.display(description="title", ordering="title")
     def short_title(self, ticket: Ticket) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, overload
 
 from bson import ObjectId
 from django.db import connection
@@ -15,6 +15,7 @@ from apps.core.errors import NotFound, NotSignedIn
 from apps.tickets.models import Ticket, search_terms
 
 Match = dict[str, Any]
+SEARCH_LENGTH: Final = 200
 SEARCH_WORDS: Final = 8
 
 
@@ -42,7 +43,7 @@ class TicketNotFound(NotFound):
     code = "ticket_not_found"
 
 
-class TicketListing:
+class TicketListing(Sequence[Ticket]):
     """Tickets in an order, read only as far as asked for; django.core.paginator takes it."""
 
     def __init__(self, match: Match, sort: Sort) -> None:
@@ -50,11 +51,20 @@ class TicketListing:
         self.sort = sort
 
     def __len__(self) -> int:
-        tickets = connection.get_collection(Ticket._meta.db_table)  # noqa: SLF001 (documented)
-        count: int = tickets.count_documents(self.match, session=connection.session)
-        return count
+        store: Any = connection
+        tickets = store.get_collection(Ticket._meta.db_table)  # noqa: SLF001 (documented)
+        return int(tickets.count_documents(self.match, session=store.session))
 
-    def __getitem__(self, wanted: slice) -> list[Ticket]:
+    @overload
+    def __getitem__(self, wanted: int) -> Ticket: ...
+
+    @overload
+    def __getitem__(self, wanted: slice) -> list[Ticket]: ...
+
+    def __getitem__(self, wanted: int | slice) -> Ticket | list[Ticket]:
+        """Read from the front; a listing has no end to count from without reading it."""
+        if isinstance(wanted, int):
+            return self[wanted : wanted + 1][0]
         start = wanted.start or 0
         if wanted.stop is not None and wanted.stop <= start:
             return []
@@ -166,7 +176,7 @@ def _search(text: str) -> Match:
     """
     if not text.strip():
         return {}
-    words = search_terms(text)[:SEARCH_WORDS]
+    words = search_terms(text[:SEARCH_LENGTH])[:SEARCH_WORDS]
     if not words:
         return {"search_terms": {"$in": []}}
     return {"search_terms": {"$all": [re.compile(f"^{re.escape(word)}") for word in words]}}

@@ -17,12 +17,11 @@ from apps.tickets.models import (
     clean_title,
     parse_price,
 )
-from apps.tickets.selectors import Sort
+from apps.tickets.selectors import SEARCH_LENGTH, Sort
 
 PAGE_SIZE: Final = 24
 LARGEST_PAGE_SIZE: Final = 100
 LAST_PAGE: Final = 1_000_000
-SEARCH_LENGTH: Final = 200
 
 
 @extend_schema_field(OpenApiTypes.STR)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from django.utils import timezone
@@ -27,7 +28,7 @@ from apps.tickets.api.serializers import (
     TicketQuerySerializer,
     TicketSerializer,
 )
-from apps.tickets.models import PRICE_TOO_LOW, TITLE_REQUIRED
+from apps.tickets.models import PRICE_TOO_LOW, TITLE_REQUIRED, Ticket
 from apps.tickets.selectors import Sort
 
 EXAMPLE: Final[dict[str, Any]] = {
@@ -64,6 +65,11 @@ INVALID: Final = OpenApiResponse(
 )
 NOT_SIGNED_IN: Final = error_response("Not authorized", "not_authorized")
 NOT_FOUND: Final = error_response("Not Found", "ticket_not_found")
+
+
+def _listed(tickets: Iterable[Ticket]) -> list[dict[str, Any]]:
+    shape = TicketSerializer()
+    return [shape.to_representation(ticket) for ticket in tickets]
 
 
 class _ReadableByAll(APIView):
@@ -114,7 +120,7 @@ class TicketsView(_ReadableByAll):
     def get(self, request: Request) -> Response:
         asked = {underscore(name): value for name, value in request.query_params.items()}
         if asked.keys().isdisjoint(TicketQuerySerializer().fields):
-            return Response(TicketSerializer(selectors.list_free_tickets(), many=True).data)
+            return Response(_listed(selectors.list_free_tickets()))
         query = TicketQuerySerializer(data=asked)
         query.is_valid(raise_exception=True)
         page, size = query.validated_data["page"], query.validated_data["page_size"]
@@ -124,9 +130,7 @@ class TicketsView(_ReadableByAll):
         total = len(listing)
         return Response(
             {
-                "tickets": TicketSerializer(
-                    listing[(page - 1) * size : page * size], many=True
-                ).data,
+                "tickets": _listed(listing[(page - 1) * size : page * size]),
                 "page": page,
                 "page_size": size,
                 "total": total,
@@ -152,7 +156,7 @@ class TicketsView(_ReadableByAll):
         body = TicketBodySerializer(data=request.data)
         body.is_valid(raise_exception=True)
         ticket = services.create_ticket(
-            seller_id=request.user.id,
+            seller_id=str(request.user.pk),
             title=body.validated_data["title"],
             price_cents=body.validated_data["price"],
             now=timezone.now(),
@@ -178,7 +182,7 @@ class TicketView(_ReadableByAll):
         },
     )
     def get(self, request: Request, ticket_id: str) -> Response:
-        viewer_id = None if request.user is None else request.user.id
+        viewer_id = getattr(request.user, "pk", None)
         ticket = selectors.get_visible_ticket(ticket_id, viewer_id=viewer_id)
         return Response(TicketSerializer(ticket).data)
 
@@ -203,7 +207,7 @@ class TicketView(_ReadableByAll):
         body.is_valid(raise_exception=True)
         ticket = services.update_ticket(
             ticket_id=ticket_id,
-            seller_id=request.user.id,
+            seller_id=str(request.user.pk),
             title=body.validated_data["title"],
             price_cents=body.validated_data["price"],
             now=timezone.now(),

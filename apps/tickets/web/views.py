@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, Final, ParamSpec
+from typing import Final
 
 from django.contrib import messages
 from django.core.paginator import Paginator
@@ -20,19 +20,16 @@ from apps.tickets.web.forms import SearchForm, TicketForm
 
 PAGE_SIZE: Final = 24
 
-P = ParamSpec("P")
-TicketPage = Callable[Concatenate[HttpRequest, str, P], HttpResponseBase]
+TicketPage = Callable[[HttpRequest, str], HttpResponseBase]
 
 
-def explain_refusals(view: TicketPage[P]) -> TicketPage[P]:
+def explain_refusals(view: TicketPage) -> TicketPage:
     """Answer what a service refuses with a message on the ticket's page."""
 
     @wraps(view)
-    def explained(
-        request: HttpRequest, ticket_id: str, *args: P.args, **kwargs: P.kwargs
-    ) -> HttpResponseBase:
+    def explained(request: HttpRequest, ticket_id: str) -> HttpResponseBase:
         try:
-            return view(request, ticket_id, *args, **kwargs)
+            return view(request, ticket_id)
         except NotFound as exc:
             raise Http404 from exc
         except NotSignedIn:

@@ -7,9 +7,11 @@ import pytest
 
 from apps.core.errors import Invalid, NotSignedIn
 from apps.outbox.models import OutboxEvent
+from apps.outbox.transactions import run_in_transaction
 from apps.tickets import selectors, services
 from apps.tickets.models import Ticket, TicketReserved, TicketSold
 from apps.tickets.selectors import TicketNotFound
+from apps.tickets.services import TicketChanged
 from apps.tickets.tests.factories import NOON, list_ticket, new_id, published
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -196,3 +198,15 @@ def test_import_of_a_batch_with_a_refused_listing_leaves_nothing():
         services.import_tickets([good, bad])
 
     assert selectors.find_ticket(good.ticket_id) is None
+
+
+def test_change_of_a_ticket_that_was_read_too_long_ago_is_refused():
+    stale = list_ticket()
+    services.reserve_ticket(ticket_id=str(stale.pk), order_id="order-a", now=NOON)
+    stale.withdraw(at=LATER)
+
+    with pytest.raises(TicketChanged):
+        run_in_transaction(lambda: services._store(stale))
+
+    assert selectors.get_ticket(str(stale.pk)).status == Ticket.Status.RESERVED
+    assert versions(stale) == [1, 2]
