@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
@@ -20,25 +22,23 @@ def healthz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
 @never_cache
 def readyz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
     """Answer 200 when the database answers, else 503: the process waits and needs no restart."""
+    return readiness(connection)
+
+
+def readiness(conn: Any) -> JsonResponse:  # noqa: ANN401
+    """Ask the database behind `conn` for a sign of life, and put the answer into words."""
+    facts = {"status": "ok", "service": settings.SERVICE_NAME, "database": "ok"}
     try:
-        ping_database()
+        _ping(conn)
     except (DatabaseError, PyMongoError) as exc:
-        return JsonResponse(
-            {
-                "status": "unavailable",
-                "service": settings.SERVICE_NAME,
-                "database": type(exc.__cause__ or exc).__name__,
-            },
-            status=503,
-        )
-    return JsonResponse({"status": "ok", "service": settings.SERVICE_NAME, "database": "ok"})
+        reason = type(exc.__cause__ or exc).__name__
+        return JsonResponse(facts | {"status": "unavailable", "database": reason}, status=503)
+    return JsonResponse(facts)
 
 
-def ping_database() -> None:
-    """Ask the service's database for a sign of life; raises what its driver raises."""
-    connection.ensure_connection()
-    if connection.vendor == "mongodb":
-        connection.database.command("ping", maxTimeMS=PROBE_TIMEOUT_SECONDS * 1000)  # type: ignore[attr-defined]
+def _ping(conn: Any) -> None:  # noqa: ANN401
+    if conn.vendor == "mongodb":
+        conn.database.command("ping", maxTimeMS=PROBE_TIMEOUT_SECONDS * 1000)
         return
-    with connection.cursor() as cursor:
+    with conn.cursor() as cursor:
         cursor.execute("SELECT 1")

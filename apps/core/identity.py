@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import jwt
 from django.conf import settings
@@ -127,8 +127,10 @@ def is_foreign(request: HttpRequest) -> bool:
     origin = request.headers.get("Origin")
     if origin is None:
         return request.headers.get("Sec-Fetch-Site") == "cross-site"
-    own = {request.get_host(), *(urlsplit(each).netloc for each in settings.CSRF_TRUSTED_ORIGINS)}
-    return urlsplit(origin).netloc not in own
+    return origin not in {
+        f"{request.scheme}://{request.get_host()}",
+        *settings.CSRF_TRUSTED_ORIGINS,
+    }
 
 
 class JWTAuthentication(BaseAuthentication):
@@ -188,8 +190,10 @@ def principal_required(
 def _page_of(request: HttpRequest) -> str:
     if request.method in SAFE_METHODS:
         return request.get_full_path()
-    page = urlsplit(request.headers.get("Referer", ""))
-    return page.path if page.netloc == request.get_host() else "/"
+    page = request.headers.get("Referer", "").removeprefix(
+        f"{request.scheme}://{request.get_host()}"
+    )
+    return page if page.startswith("/") else "/"
 
 
 def find_staff_user(principal: Principal | None) -> AbstractBaseUser | None:

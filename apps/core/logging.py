@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 NOISY = ("pymongo", "asyncio", "urllib3", "httpx", "httpcore", "stripe", "celery.utils.functional")
+
+
+class StandardErrorHandler(logging.StreamHandler[TextIO]):
+    """Writes to the standard error of the moment: whoever replaces it gets the lines, too."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
 
 
 def configure(config: dict[str, Any]) -> None:
@@ -33,7 +44,7 @@ def configure(config: dict[str, Any]) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = StandardErrorHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],
