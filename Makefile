@@ -1,4 +1,5 @@
 # The commands of the project: `make help`. There is no second list of them.
+# Settings are given in the environment or after the command: make run PORT=8080.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help venv run servers status logs stop reset test check lock manage
@@ -6,9 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 LOCAL := $(BIN)/python -m deploy.local
-SERVICES := auth tickets orders payments expiration
-# Given after make or in the environment: PORT, TICKETING_DIR, EXPIRATION_WINDOW_SECONDS and so on.
-export
+LOCK := pyproject.toml --universal --generate-hashes --no-header --no-emit-index-url
 
 help: ## show these commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -47,7 +46,10 @@ check: .venv/.dev ## format, lint, types, imports, migrations, schemas
 venv: .venv/.dev ## make the virtual environment with everything that development needs
 
 lock: ## resolve the requirements anew and write the locks
-	@$(PYTHON) -m deploy.lock
+	uv pip compile --quiet $(LOCK) --group dev -o requirements/dev.txt
+	uv pip compile --quiet $(LOCK) -c requirements/dev.txt -o requirements/base.txt
+	for group in local test lint; do \
+	  uv pip compile --quiet $(LOCK) -c requirements/dev.txt --group $$group -o requirements/$$group.txt; done
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "ticketing: Python 3.11 or newer is not there. Install it, with its venv module."; exit 1; }

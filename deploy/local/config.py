@@ -17,12 +17,11 @@ from deploy.local.ports import choose_ports
 ROOT = Path(__file__).resolve().parent.parent.parent
 SERVICES = ("auth", "tickets", "orders", "payments", "expiration")
 
+FOR_TESTS = "TICKETING_FOR_TESTS"
+
 # Settings of the services that a person may give to `make run`; everything else in the shell's
 # environment stays outside, so that a stray DATABASE_URL cannot send the stack to another database.
 PASSED_ON = (
-    "COVERAGE_FILE",
-    "COVERAGE_PROCESS_CONFIG",
-    "COVERAGE_PROCESS_START",
     "DEBUG",
     "EXPIRATION_WINDOW_SECONDS",
     "JWT_KEY_PREVIOUS",
@@ -37,14 +36,19 @@ PASSED_ON = (
     "THROTTLE_SIGNIN",
     "THROTTLE_SIGNUP",
 )
-OF_THE_SYSTEM = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER")
+# What every process gets of the shell's environment. The last is how coverage measures processes
+# that a measured one has started.
+OF_THE_SYSTEM = (
+    *("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER"),
+    *("COVERAGE_FILE", "COVERAGE_PROCESS_CONFIG"),
+)
 
 
 @dataclass(frozen=True)
 class Config:
     """One stack: a checkout, its directory of data, its ports and its secrets.
 
-    `lasting` is False for the servers of a test run, which trade durability for speed.
+    `lasting` is False for the servers of the services' tests, which trade durability for speed.
     """
 
     root: Path
@@ -90,7 +94,7 @@ def directories(environ: Mapping[str, str]) -> tuple[Path, Path]:
     return directory.expanduser().resolve(), cache.expanduser().resolve()
 
 
-def load(environ: Mapping[str, str] | None = None, *, lasting: bool = True) -> Config:
+def load(environ: Mapping[str, str] | None = None) -> Config:
     """Read the environment, and make on the first start what is generated once."""
     environ = os.environ if environ is None else environ
     directory, cache = directories(environ)
@@ -105,7 +109,7 @@ def load(environ: Mapping[str, str] | None = None, *, lasting: bool = True) -> C
         ports=choose_ports(environ, directory / "run" / "ports.json"),
         secrets=load_secrets(directory / "secrets.json"),
         given=given,
-        lasting=lasting,
+        lasting=not environ.get(FOR_TESTS),
     )
 
 

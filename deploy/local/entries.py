@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploy.local.config import OF_THE_SYSTEM, PASSED_ON, ROOT, Config
+from deploy.local.config import OF_THE_SYSTEM, PASSED_ON, ROOT, SERVICES, Config
 
 
 @dataclass(frozen=True)
@@ -98,3 +98,12 @@ def database_url(config: Config, database: str) -> str:
 
 def mongodb_uri(config: Config) -> str:
     return f"mongodb://127.0.0.1:{config.ports['mongod']}/?replicaSet=rs0"
+
+
+def environment_of_tests(config: Config) -> dict[str, str]:
+    """Return what connects to every server, for tests and tools that are of no one service."""
+    together: dict[str, str] = {}
+    for service in SERVICES:
+        together |= environment_of_service(config, service)
+    del together["DJANGO_SETTINGS_MODULE"]
+    return together

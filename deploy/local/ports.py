@@ -119,7 +119,7 @@ def by_whom(port: int) -> str:
     """Return ' by NAME (pid N)' where the system tells who listens on the port."""
     try:
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+            if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,):
                 if connection.pid:
                     return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
                 break

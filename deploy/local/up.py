@@ -13,6 +13,7 @@ import time
 import xmlrpc.client
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import IO
 
 from deploy.local import leftovers, requisites, servers
@@ -47,6 +48,11 @@ def alone(config: Config) -> Iterator[IO[str]]:
         lock.write(str(os.getpid()))
         lock.flush()
         yield lock
+
+
+def up_mark(config: Config) -> Path:
+    """Return the file that is there while everything is up."""
+    return config.run / "up"
 
 
 class Stack:
@@ -87,6 +93,7 @@ class Stack:
         self.supervisor.launch(launches)
         Starter(config, launches, self.supervisor, self.stopping).start_all(self.entries)
         self.look()
+        up_mark(config).write_text(str(os.getpid()), encoding="utf-8")
         say(f"  everything is up after {time.monotonic() - started:.0f} s")
 
     def look(self) -> list[str]:
@@ -135,6 +142,7 @@ class Stack:
 
     def stop(self) -> None:
         """Stop everything, in the order opposite to starting; safe to call at any time."""
+        up_mark(self.config).unlink(missing_ok=True)
         process = self.supervisor.process
         if process is None:
             return
