@@ -7,7 +7,12 @@ from apps.outbox.topics import Topic
 DAY_MS = 24 * 60 * 60 * 1000
 
 TOPICS: tuple[Topic, ...] = (
-    Topic("ticketing.users", partitions=3, meaning="Users, keyed by user id."),
+    Topic(
+        "ticketing.users",
+        partitions=3,
+        namespace="ticketing.auth",
+        meaning="Users, keyed by user id.",
+    ),
     Topic("ticketing.tickets", partitions=3, meaning="Listings, keyed by ticket id."),
     Topic("ticketing.orders", partitions=3, meaning="Orders, keyed by order id."),
     Topic("ticketing.payments", partitions=3, meaning="Payments, keyed by order id."),

@@ -76,6 +76,20 @@ class Registry:
                 return schema_id
         return None
 
+    def exists(self, subject: str) -> bool:
+        """Say whether the subject has any version."""
+        return bool(self._versions(subject))
+
+    def objections(self, subject: str, schema: LocalSchema) -> tuple[str, ...]:
+        """Return why the schema cannot follow the subject's versions; nothing if it can."""
+        try:
+            fits = self.client.test_compatibility_all_versions(subject, avro(schema))
+        except SchemaRegistryError as exc:
+            if exc.http_status_code != HTTPStatus.UNPROCESSABLE_ENTITY:
+                raise
+            return (exc.error_message,)
+        return () if fits else ("It cannot be read with, or cannot read, an earlier version.",)
+
     def writer_schema(self, schema_id: int) -> dict[str, Any]:
         """Return the parsed record schema with this id.
 

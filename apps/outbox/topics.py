@@ -16,12 +16,18 @@ class Topic:
         partitions: how many; can only grow, and growing moves keys to other partitions.
         retention_ms: how long records stay; -1 keeps them for good, for read models to rebuild.
         meaning: one line for a person.
+        namespace: the Avro namespace of its records, if it is not the topic's name.
     """
 
     name: str
     partitions: int
     meaning: str
     retention_ms: int = FOREVER
+    namespace: str = ""
+
+    @property
+    def avro_namespace(self) -> str:
+        return self.namespace or self.name
 
 
 def dead_letter_topic(topic: str, group: str | None = None) -> str:

@@ -18,5 +18,6 @@ EVENT_HANDLERS = "apps.orders.handlers.HANDLERS"
 CONSUMER_GROUP = "ticketing.orders"
 EXPIRATION_WINDOW_SECONDS = env_int("EXPIRATION_WINDOW_SECONDS", 900)
 OUTBOX_TRANSPORT = env_str("OUTBOX_TRANSPORT", "debezium")
+OUTBOX_CONNECTOR = "outbox-orders"
 OUTBOX_RAW_TOPIC = "ticketing.orders.raw"
 CONNECT_URL = env_str("CONNECT_URL")

@@ -1,0 +1,90 @@
+"""Every topic that must exist, and making those that do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from django.conf import settings
+
+from apps.outbox.topics import FOREVER, Topic, dead_letter_topic, retry_topic
+
+TIMEOUT_SECONDS = 30
+BROKERS_DEFAULT = -1
+RAW = ".raw"
+
+
+class Change(StrEnum):
+    NONE = "exists"
+    CREATED = "created"
+    GREW = "got more partitions"
+    HAS_MORE = "has more partitions than asked for, which stay"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    topic: Topic
+    change: Change
+
+
+def wanted_topics() -> list[Topic]:
+    """Return the topics of the settings, with those for dead letters and retries."""
+    named = {topic.name: topic for topic in settings.OUTBOX_TOPICS}
+    wanted = dict(named)
+    for topic in named.values():
+        # The dead letters of a raw topic go to that of the topic which it feeds.
+        name = dead_letter_topic(topic.name.removesuffix(RAW))
+        wanted.setdefault(name, Topic(name, 1, f"Events that never got to {topic.name}."))
+    for group, sources in settings.OUTBOX_CONSUMERS.items():
+        for source in sources:
+            retry = retry_topic(source, group)
+            wanted[retry] = Topic(
+                retry, named[source].partitions, f"Dead letters of {group}, sent to it again."
+            )
+            dead = dead_letter_topic(source, group)
+            wanted[dead] = Topic(dead, 1, f"Records of {source} that {group} could not handle.")
+    return list(wanted.values())
+
+
+def create_topics(admin: AdminClient, topics: list[Topic]) -> list[Outcome]:
+    """Create what is missing and add partitions where there are too few; remove nothing.
+
+    Raises:
+        KafkaException: Kafka is away or refuses.
+    """
+    existing = admin.list_topics(timeout=TIMEOUT_SECONDS).topics
+    return [
+        Outcome(topic=topic, change=_ensure(admin, topic, existing.get(topic.name)))
+        for topic in topics
+    ]
+
+
+def _ensure(admin: AdminClient, topic: Topic, existing: object) -> Change:
+    have = len(getattr(existing, "partitions", {}))
+    if not have:
+        return Change.CREATED if _create(admin, topic) else Change.NONE
+    if have < topic.partitions:
+        grown = admin.create_partitions([NewPartitions(topic.name, topic.partitions)])
+        grown[topic.name].result(TIMEOUT_SECONDS)
+        return Change.GREW
+    return Change.HAS_MORE if have > topic.partitions else Change.NONE
+
+
+def _create(admin: AdminClient, topic: Topic) -> bool:
+    """Create the topic; False if somebody else just has."""
+    new = NewTopic(
+        topic.name,
+        num_partitions=topic.partitions,
+        replication_factor=BROKERS_DEFAULT,
+        config={"retention.ms": str(topic.retention_ms)}
+        | ({"retention.bytes": str(FOREVER)} if topic.retention_ms == FOREVER else {}),
+    )
+    try:
+        admin.create_topics([new])[topic.name].result(TIMEOUT_SECONDS)
+    except KafkaException as exc:
+        if exc.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+            return False
+        raise
+    return True
