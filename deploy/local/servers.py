@@ -91,6 +91,9 @@ def mongod(config: Config) -> Launch:
             *("--dbpath", str(config.data / "mongod"), "--port", str(config.ports["mongod"])),
             *("--bind_ip", "127.0.0.1", "--nounixsocket", "--replSet", "rs0", "--quiet"),
             *("--wiredTigerCacheSizeGB", "0.5", "--oplogSize", "512"),
+            # What a killed process had written in its transaction is locked for so long; ours end
+            # within ten seconds.
+            *("--setParameter", "transactionLifetimeLimitSeconds=15"),
             # The crash tests inject failures through mongod's fail points.
             *(() if config.lasting else ("--setParameter", "enableTestCommands=1")),
         )
