@@ -187,10 +187,12 @@ class Order(models.Model):
 class Refund(models.Model):
     """Money of one attempt to pay that goes, or went, back to the buyer.
 
-    Its key is the attempt, so a payment is refunded once however often its events arrive.
+    One row for each attempt of an order, so a payment is refunded once however often its events
+    arrive.
     """
 
-    payment_id = models.CharField(primary_key=True, max_length=64)
+    id = models.UUIDField(primary_key=True, default=uuid6.uuid7, editable=False)
+    payment_id = models.CharField(max_length=64)
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="refunds")
     amount_cents = models.BigIntegerField()
     currency = models.CharField(max_length=3)
@@ -200,7 +202,12 @@ class Refund(models.Model):
     refunded_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        ordering: ClassVar = ["requested_at", "refunded_at"]
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["order", "payment_id"], name="orders_one_refund_per_payment"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.payment_id

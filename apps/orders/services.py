@@ -150,7 +150,7 @@ def record_payment(*, payment: PaymentSucceeded, now: datetime) -> None:
     """
     order = _lock_order(payment.order_id)
     payment_id = payment.payment_id
-    if order.payment_id == payment_id or Refund.objects.filter(pk=payment_id).exists():
+    if order.payment_id == payment_id or order.refunds.filter(payment_id=payment_id).exists():
         return
     order.payment_version = max(order.payment_version, payment.version)
     order.open_payment_id = ""
@@ -208,7 +208,7 @@ def record_refund(*, payment: PaymentRefunded) -> None:
         reason=payment.reason,
     )
     Refund.objects.bulk_create([refund], ignore_conflicts=True)
-    Refund.objects.filter(pk=refund.pk, refunded_at=None).update(
+    order.refunds.filter(payment_id=payment.payment_id, refunded_at=None).update(
         refunded_at=payment.refunded_at, reason=payment.reason
     )
     order.payment_version = max(order.payment_version, payment.version)

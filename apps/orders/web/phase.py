@@ -27,6 +27,16 @@ class Phase(StrEnum):
     EXPIRED = "expired"
 
     @property
+    def label(self) -> str:
+        """A word for it. The status alone would call a declined payment "under way"."""
+        return LABELS[self]
+
+    @property
+    def badge(self) -> str:
+        """The status whose colour it has."""
+        return BADGES[self].value
+
+    @property
     def may_pay(self) -> bool:
         return self in {Phase.RESERVED, Phase.DECLINED}
 
@@ -39,6 +49,28 @@ class Phase(StrEnum):
     def is_moving(self) -> bool:
         """The next step comes from another service, within moments."""
         return self in {Phase.CONFIRMING, Phase.ENDING}
+
+
+LABELS: dict[Phase, str] = {
+    Phase.RESERVED: "Reserved, not paid",
+    Phase.DECLINED: "Not paid yet",
+    Phase.CONFIRMING: "Confirming payment",
+    Phase.ENDING: "Time is up",
+    Phase.PAID: "Paid",
+    Phase.REVIVED: "Paid",
+    Phase.CANCELLED: "Cancelled",
+    Phase.EXPIRED: "Expired",
+}
+BADGES: dict[Phase, Order.Status] = {
+    Phase.RESERVED: Order.Status.CREATED,
+    Phase.DECLINED: Order.Status.CREATED,
+    Phase.CONFIRMING: Order.Status.AWAITING_PAYMENT,
+    Phase.ENDING: Order.Status.CREATED,
+    Phase.PAID: Order.Status.COMPLETE,
+    Phase.REVIVED: Order.Status.COMPLETE,
+    Phase.CANCELLED: Order.Status.CANCELLED,
+    Phase.EXPIRED: Order.Status.CANCELLED,
+}
 
 
 def tell_phase(order: Order, *, now: datetime, confirming_since: int | None = None) -> Phase:

@@ -285,12 +285,13 @@ def test_list_says_in_a_word_where_each_order_stands(buyer):
 
     for words in (
         "data-deadline",
-        "The time to pay is over",
-        "Not paid in time",
-        "Cancelled on",
-        "Paid on",
-        "on its way back",
-        "Payment is being confirmed",
+        "Reserved, not paid",
+        "Time is up",
+        "Expired",
+        "Cancelled",
+        "Paid",
+        "$12.50 is on its way back",
+        "Confirming payment",
     ):
         assert words in page
 

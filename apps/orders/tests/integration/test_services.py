@@ -256,7 +256,7 @@ def test_payment_of_a_wrong_amount_goes_back_and_the_order_stays_open():
     deliver(succeeded(order, "p2", currency="eur"))
 
     assert reload(order).is_open
-    refunds = dict(Refund.objects.filter(order=order).values_list("pk", "amount_cents"))
+    refunds = dict(Refund.objects.filter(order=order).values_list("payment_id", "amount_cents"))
     assert refunds == {"p1": 1, "p2": 1250}
     assert payload(order, "OrderRefundRequested")["reason"] == services.WRONG_AMOUNT
 
@@ -268,7 +268,7 @@ def test_refund_is_noted_with_its_time_and_reason():
 
     deliver(refunded(order))
 
-    refund = Refund.objects.get(pk="p1", order=order)
+    refund = Refund.objects.get(payment_id="p1", order=order)
     assert (refund.refunded_at, refund.reason) == (NOON, "The ticket was gone.")
     assert refund.requested_at is not None
 
@@ -281,6 +281,18 @@ def test_refund_that_was_not_asked_for_is_noted_too_and_is_never_paid_out_as_a_t
 
     assert reload(order).is_cancelled
     assert "OrderRefundRequested" not in published(order)
+
+
+def test_refunds_of_two_orders_are_two_even_if_their_payments_are_called_alike():
+    orders = [let_expire(reserve()), let_expire(reserve())]
+
+    for order in orders:
+        reserve(order.ticket_id, "another")
+        deliver(succeeded(order, "p1"))
+    deliver(refunded(orders[0], "p1"))
+
+    assert [published(order)[-1] for order in orders] == ["OrderRefundRequested"] * 2
+    assert Refund.objects.get(order=orders[1]).refunded_at is None
 
 
 @pytest.mark.parametrize("event", [started, succeeded, failed, closed, refunded, expired])
