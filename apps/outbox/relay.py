@@ -192,7 +192,7 @@ class Relay:
     def _sit_out(self, exc: Exception) -> None:
         """Wait for a server to come back: all rows stay as they are, and no attempt is spent."""
         self._outages += 1
-        delay = _spread(self._outages, LONGEST_OUTAGE_DELAY_SECONDS)
+        delay = spread(self._outages, LONGEST_OUTAGE_DELAY_SECONDS)
         log.warning("relay_waits_for_a_server", error=str(exc), times=self._outages, delay=delay)
         self._step_down()
         self._stopping.wait(delay)
@@ -300,7 +300,7 @@ class Relay:
 
     def _delay(self, row: Row, error: str, settlement: Settlement) -> None:
         """Let the row, and with it its key, wait for another try."""
-        seconds = _spread(row.attempts + 1, LONGEST_ROW_DELAY_SECONDS)
+        seconds = spread(row.attempts + 1, LONGEST_ROW_DELAY_SECONDS)
         due_at = timezone.now() + timedelta(seconds=seconds)
         settlement.delayed.append(
             Delay(event_id=row.event_id, due_at=due_at, error=dead_letters.clean(error))
@@ -359,7 +359,7 @@ def build_relay() -> Relay:
     )
 
 
-def _spread(times: int, longest: float) -> float:
+def spread(times: int, longest: float) -> float:
     """Double with each time, up to the longest, and jitter so that not all come back at once."""
     # The exponent is bounded: an outage of days must not overflow.
     delay = min(longest, FIRST_DELAY_SECONDS * 2 ** min(times, 20))

@@ -1,0 +1,209 @@
+"""Debezium on PostgreSQL: its configuration, and bringing it to run without missing a row.
+
+Debezium's EventRouter hands each new row of the outbox to one raw topic, as it is; the raw worker
+makes the event's record of it. Source connectors have no dead letters, so that Debezium decides
+nothing about a row.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+import structlog
+from django.conf import settings
+from django.db import connection
+
+from apps.outbox.models import OutboxEvent
+
+log = structlog.get_logger(__name__)
+
+TABLE = "outbox_event"
+HEADERS = (
+    "type",
+    "record",
+    "topic",
+    "version",
+    "aggregate_type",
+    "aggregate_id",
+    "occurred_at",
+    "headers",
+)
+TIMEOUT_SECONDS = 90.0
+POLL_SECONDS = 0.5
+REQUEST_TIMEOUT_SECONDS = 10.0
+
+
+class ConnectorFailed(Exception):
+    """Connect cannot run the connector."""
+
+
+def slot_name(connector: str) -> str:
+    """Name the replication slot and the publication: PostgreSQL takes letters and digits only."""
+    return re.sub(r"[^a-z0-9_]", "_", connector.lower())
+
+
+def configuration(connector: str, raw_topic: str) -> dict[str, str]:
+    """Return the connector's configuration for the default database."""
+    database = connection.settings_dict
+    slot = slot_name(connector)
+    return {
+        "connector.class": "io.debezium.connector.postgresql.PostgresConnector",
+        "tasks.max": "1",
+        "database.hostname": str(database["HOST"]),
+        "database.port": str(database["PORT"] or 5432),
+        "database.user": str(database["USER"]),
+        "database.password": str(database["PASSWORD"]),
+        "database.dbname": str(database["NAME"]),
+        "topic.prefix": connector,
+        "plugin.name": "pgoutput",
+        # Both are made by `prepare`, before the first row is written, and outlive the connector.
+        "slot.name": slot,
+        "slot.drop.on.stop": "false",
+        "publication.name": slot,
+        "publication.autocreate.mode": "disabled",
+        "table.include.list": f"public.{TABLE}",
+        # A snapshot would send the whole table again.
+        "snapshot.mode": "no_data",
+        "skipped.operations": "u,d,t",
+        "tombstones.on.delete": "false",
+        "poll.interval.ms": "50",
+        "retriable.restart.connector.wait.ms": "2000",
+        # Without a heartbeat the slot keeps all of PostgreSQL's log while the outbox is quiet.
+        "heartbeat.interval.ms": "10000",
+        "heartbeat.action.query": f"SELECT pg_logical_emit_message(false, '{slot}', '')",
+        "errors.tolerance": "none",
+        "topic.creation.default.partitions": "1",
+        "topic.creation.default.replication.factor": "-1",
+        "key.converter": "org.apache.kafka.connect.storage.StringConverter",
+        "header.converter": "org.apache.kafka.connect.storage.StringConverter",
+        "value.converter": "io.debezium.converters.BinaryDataConverter",
+        # Heartbeats are no bytes, and would kill the task without this.
+        "value.converter.delegate.converter.type": "org.apache.kafka.connect.json.JsonConverter",
+        "value.converter.delegate.converter.type.schemas.enable": "false",
+        "predicates": "outbox",
+        "predicates.outbox.type": "org.apache.kafka.connect.transforms.predicates.TopicNameMatches",
+        "predicates.outbox.pattern": rf"{re.escape(connector)}\.public\.{TABLE}",
+        "transforms": "outbox",
+        "transforms.outbox.type": "io.debezium.transforms.outbox.EventRouter",
+        "transforms.outbox.predicate": "outbox",
+        "transforms.outbox.table.field.event.id": "_id",
+        "transforms.outbox.table.field.event.key": "key",
+        "transforms.outbox.table.field.event.payload": "payload",
+        "transforms.outbox.table.fields.additional.placement": ",".join(
+            f"{column}:header" for column in HEADERS
+        ),
+        "transforms.outbox.route.by.field": "topic",
+        "transforms.outbox.route.topic.regex": ".*",
+        "transforms.outbox.route.topic.replacement": raw_topic,
+    }
+
+
+def prepare(connector: str) -> bool:
+    """Make the publication and the replication slot, and return whether the slot is new.
+
+    From then on PostgreSQL keeps each new row for the connector, whether it runs or not. The
+    publication comes first: reading the log from before its creation fails.
+    """
+    slot = slot_name(connector)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_publication WHERE pubname = %s", [slot])
+        if cursor.fetchone() is None:
+            cursor.execute(
+                f"CREATE PUBLICATION \"{slot}\" FOR TABLE {TABLE} WITH (publish = 'insert')"
+            )
+        cursor.execute("SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", [slot])
+        if cursor.fetchone() is not None:
+            return False
+        cursor.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [slot])
+    return True
+
+
+def hand_to_relay() -> int:
+    """Give the rows that no slot kept to the relay, and return how many they are.
+
+    A row that the new slot has kept as well is sent twice, which its readers do not notice.
+    """
+    State = OutboxEvent.State  # noqa: N806 (a class)
+    return OutboxEvent.objects.filter(state=State.CAPTURED).update(state=State.PENDING)
+
+
+class Connect:
+    """Kafka Connect's REST interface.
+
+    Args:
+        url: where it answers.
+        name: the connector.
+    """
+
+    def __init__(self, url: str, name: str) -> None:
+        self._http = httpx.Client(base_url=url.rstrip("/"), timeout=REQUEST_TIMEOUT_SECONDS)
+        self._path = f"/connectors/{name}"
+
+    def apply(self, wanted: dict[str, str]) -> bool:
+        """Put the configuration in place, and return whether it is different from before."""
+        current = self._http.get(f"{self._path}/config")
+        if current.status_code == HTTPStatus.OK:
+            if {k: v for k, v in current.json().items() if k != "name"} == wanted:
+                return False
+        elif current.status_code != HTTPStatus.NOT_FOUND:
+            _refuse(current)
+        answer = self._patiently(lambda: self._http.put(f"{self._path}/config", json=wanted))
+        if answer.is_error:
+            _refuse(answer)
+        return True
+
+    def await_running(self, timeout: float = TIMEOUT_SECONDS) -> None:
+        """Wait until the connector and its task run; a failed task is started again once.
+
+        Raises:
+            ConnectorFailed: it failed again, or the time is up.
+        """
+        deadline = time.monotonic() + timeout
+        has_restarted = False
+        states: list[str] = []
+        while time.monotonic() < deadline:
+            answer = self._http.get(f"{self._path}/status")
+            status = answer.json() if answer.status_code == HTTPStatus.OK else {}
+            parts = [status["connector"], *status["tasks"]] if status else []
+            states = [part["state"] for part in parts]
+            if len(states) > 1 and set(states) == {"RUNNING"}:
+                return
+            if "FAILED" in states:
+                trace = next(part.get("trace", "") for part in parts if part["state"] == "FAILED")
+                if has_restarted:
+                    raise ConnectorFailed(trace)
+                log.warning("connector_restarted", trace=trace[:500])
+                self._http.post(f"{self._path}/restart?includeTasks=true&onlyFailed=true")
+                has_restarted = True
+            time.sleep(POLL_SECONDS)
+        raise ConnectorFailed(f"After {timeout:.0f} s its states are {states or 'not known'}.")
+
+    def delete(self) -> None:
+        """Remove the connector; the slot goes on keeping rows."""
+        self._http.delete(self._path)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _patiently(self, request: Callable[[], httpx.Response]) -> httpx.Response:
+        """Repeat the request while Connect's workers agree on who does what."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while True:
+            answer = request()
+            if answer.status_code != HTTPStatus.CONFLICT or time.monotonic() > deadline:
+                return answer
+            time.sleep(POLL_SECONDS)
+
+
+def connect_from_settings() -> Connect:
+    return Connect(settings.CONNECT_URL, settings.OUTBOX_CONNECTOR)
+
+
+def _refuse(answer: httpx.Response) -> None:
+    body: Any = answer.json() if answer.text.startswith("{") else {"message": answer.text}
+    raise ConnectorFailed(f"{answer.status_code}: {body.get('message', body)}")

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from apps.outbox.raw import build_raw_worker
+from apps.outbox.worker import HelpFormatter, run_until_signalled
+
+EXAMPLE = """\
+example:
+  DJANGO_SETTINGS_MODULE=ticketing.settings.orders manage.py consume_raw_orders
+
+Any number may run; Kafka divides the raw topic's partitions among them. SIGTERM ends it after the
+batch in hand.
+"""
+
+
+class Command(BaseCommand):
+    help = "Turn the outbox rows that Debezium read into Avro records of their topics."
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:  # noqa: ANN401
+        kwargs |= {"formatter_class": HelpFormatter, "epilog": EXAMPLE}
+        return super().create_parser(prog_name, subcommand, **kwargs)
+
+    def handle(self, *_args: Any, **_options: Any) -> None:  # noqa: ANN401
+        if settings.OUTBOX_TRANSPORT != "debezium":
+            raise CommandError(f"{settings.SERVICE_NAME} sends its events by relay_outbox.")
+        run_until_signalled(build_raw_worker())
