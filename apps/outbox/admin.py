@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings
@@ -15,9 +16,9 @@ from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from apps.core.errors import DomainError
 from apps.outbox import dead_letters, display
 from apps.outbox.models import DeadLetter, OutboxEvent, ReceivedEvent, RelayLease
+from apps.outbox.redrive import Decide, decide_all
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -201,13 +202,8 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Replay", permissions=["resolve"])
     def replay_selected(self, request: HttpRequest, letters: QuerySet[DeadLetter]) -> None:
-        by = request.user.get_username()
-        self._decide(
-            request,
-            letters,
-            lambda letter_id: dead_letters.request_replay(letter_id, by=by),
-            "Replay requested",
-        )
+        decide = partial(dead_letters.request_replay, by=_name(request))
+        self._decide(request, letters, decide, "Replay requested")
 
     @admin.action(description="Discard…", permissions=["resolve"])
     def discard_selected(
@@ -217,13 +213,8 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         reason = request.POST.get("reason", "").strip()
         if not reason:
             return self._ask_reason(request, letters, is_asked="reason" in request.POST)
-        by = request.user.get_username()
-        self._decide(
-            request,
-            letters,
-            lambda letter_id: dead_letters.discard(letter_id, by=by, reason=reason),
-            f"Discarded: {reason}",
-        )
+        decide = partial(dead_letters.discard, by=_name(request), reason=reason)
+        self._decide(request, letters, decide, f"Discarded: {reason}")
         return None
 
     def _ask_reason(
@@ -240,28 +231,25 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/outbox/deadletter/discard.html", context)
 
     def _decide(
-        self,
-        request: HttpRequest,
-        letters: QuerySet[DeadLetter],
-        decide: Callable[[uuid.UUID], None],
-        what: str,
+        self, request: HttpRequest, letters: QuerySet[DeadLetter], decide: Decide, what: str
     ) -> None:
-        done = 0
-        for letter in letters.order_by("first_failed_at"):
-            try:
-                decide(letter.pk)
-            except DomainError as exc:
-                self.message_user(request, exc.message, messages.ERROR)
-            else:
-                self.log_change(request, letter, what)
-                done += 1
-        if done:
-            self.message_user(request, f"{what}: {done} dead letter(s).", messages.SUCCESS)
+        decided, refusals = decide_all(letters.order_by("first_failed_at"), decide)
+        for letter in decided:
+            self.log_change(request, letter, what)
+        for refusal in refusals:
+            self.message_user(request, refusal, messages.ERROR)
+        if decided:
+            self.message_user(request, f"{what}: {len(decided)} dead letter(s).", messages.SUCCESS)
 
 
 @admin.register(RelayLease)
 class RelayLeaseAdmin(ReadOnlyAdmin):
     list_display = ("name", "owner", "epoch", "expires_at")
+
+
+def _name(request: HttpRequest) -> str:
+    """Return whom the audit trail names: the e-mail address, since a user's name may be an id."""
+    return getattr(request.user, "email", "") or request.user.get_username()
 
 
 def _by_uuid(term: str) -> Iterable[dict[str, uuid.UUID]]:

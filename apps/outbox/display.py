@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -99,12 +98,15 @@ def hex_dump(value: bytes) -> str:
 
 
 def _avro_text(value: bytes) -> str:
+    registry = Registry.from_settings()
     try:
-        name, fields = _codec().decode(value)
+        name, fields = Codec(registry).decode(value)
     except Poison as exc:
         return f"({exc})\n{hex_dump(value)}"
     except (SchemaRegistryError, httpx.TransportError) as exc:
         return f"(The schema registry does not answer: {exc})\n{hex_dump(value)}"
+    finally:
+        registry.client.close()
     return f"{name}\n{_indented(fields)}"
 
 
@@ -114,8 +116,3 @@ def _indented(value: Any) -> str:  # noqa: ANN401 (any JSON)
 
 def _plain(value: Any) -> str:  # noqa: ANN401 (whatever Avro has and JSON has not)
     return value.hex() if isinstance(value, bytes) else str(value)
-
-
-@functools.cache
-def _codec() -> Codec:
-    return Codec(Registry.from_settings())
