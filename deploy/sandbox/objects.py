@@ -156,8 +156,6 @@ def charge(intent: Body, method: Body, card: Card, decline: Decline | None) -> B
         "currency": intent["currency"],
         "customer": None,
         "description": intent["description"],
-        "destination": None,
-        "dispute": None,
         "disputed": False,
         "failure_balance_transaction": None,
         "failure_code": decline.code if decline else None,
@@ -166,7 +164,6 @@ def charge(intent: Body, method: Body, card: Card, decline: Decline | None) -> B
         "livemode": False,
         "metadata": intent["metadata"],
         "on_behalf_of": None,
-        "order": None,
         "outcome": {
             "advice_code": "try_again_later" if decline else None,
             "network_advice_code": None,

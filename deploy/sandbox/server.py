@@ -46,10 +46,10 @@ class Sandbox(ThreadingHTTPServer):
         webhook_url: str,
         webhook_secret: str,
     ) -> None:
-        super().__init__(address, Handler)
         self.store = Store(data)
         self.faults = Faults()
         self.deliverer = Deliverer(self.store, webhook_url, webhook_secret)
+        super().__init__(address, Handler)  # closes again what it cannot bind
         provider = Provider(self.store, self.faults, delivers=bool(webhook_url))
         self.api = Api(
             self.store, provider, self.faults, key=key, wake_webhooks=self.deliverer.wake

@@ -12,11 +12,13 @@ class FakeGateway:
     Args:
         answers: by operation, what it does next: an exception to raise instead of acting, or
             ("after", exception) to act and then raise; used up from the front.
+        amount: what is taken instead of what was asked for.
         decline: the decline code of every card; "" takes them all.
     """
 
     def __init__(self, decline: str = "") -> None:
         self.decline = decline
+        self.amount = 0
         self.answers: dict[str, list[Any]] = {}
         self.intents: dict[str, Intent] = {}
         self.keys: dict[str, Any] = {}
@@ -54,7 +56,8 @@ class FakeGateway:
                     replace(intent, failure_code=self.decline, failure_message=f"No: {method}")
                 )
             self.charges.append(intent_id)
-            return self._put(replace(intent, status="succeeded"))
+            amount = self.amount or intent.amount_cents
+            return self._put(replace(intent, status="succeeded", amount_cents=amount))
 
         intent: Intent = self._once("confirm_intent", key, confirm)
         return intent
@@ -77,6 +80,10 @@ class FakeGateway:
             return f"re_{intent_id}"
 
         return str(self._once("refund_intent", key, refund))
+
+    def put_status(self, intent_id: str, status: str) -> Intent:
+        """Let the provider change its mind by itself."""
+        return self._put(replace(self.intents[intent_id], status=status))
 
     def _put(self, intent: Intent) -> Intent:
         self.intents[intent.id] = intent

@@ -1,31 +1,283 @@
 from __future__ import annotations
 
-import pytest
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
 
+import pytest
+from django.db import IntegrityError, connection
+
+from apps.core.errors import NotSignedIn
 from apps.outbox.models import OutboxEvent
-from apps.payments import services
-from apps.payments.models import Payment, PaymentAttempt
-from apps.payments.tests.factories import BUYER, NOW, make_order, payment_of
+from apps.payments import selectors, services
+from apps.payments.gateway import ProviderRefused, ProviderUnsure
+from apps.payments.models import (
+    OrderAlreadyPaid,
+    OrderCancelledAlready,
+    OrderExpiredAlready,
+    Payment,
+    PaymentAttempt,
+)
+from apps.payments.tests.factories import (
+    BUYER,
+    NOW,
+    make_order,
+    order_cancelled,
+    payment_of,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+Status = PaymentAttempt.Status
+
+
+def pay(order: Any, gateway: Any, method: str = "tok_visa", **more: Any) -> PaymentAttempt:
+    fields = {"order_id": order.order_id, "buyer_id": BUYER, "clock": lambda: NOW} | more
+    return services.pay_order(method=method, gateway=gateway, **fields)
+
+
+def facts_of(order: Any) -> list[str]:
+    """The names of the order's published facts, whose versions have no gaps."""
+    events = OutboxEvent.objects.filter(aggregate_id=order.order_id).order_by("version")
+    assert [event.version for event in events] == list(range(1, len(events) + 1))
+    return [event.type.split(".")[-2] for event in events]
 
 
 def test_an_order_is_paid_by_one_charge(sandbox) -> None:
     order = make_order()
 
-    attempt = services.pay_order(
-        order_id=order.order_id,
-        buyer_id=BUYER,
-        method="tok_visa",
-        gateway=sandbox.gateway(),
-        clock=lambda: NOW,
-    )
+    attempt = pay(order, sandbox.gateway())
 
-    assert attempt.status == PaymentAttempt.Status.SUCCEEDED
+    assert attempt.status == Status.SUCCEEDED
     assert payment_of(order).state == Payment.State.PAID
+    [charge] = sandbox.charges_of(order.order_id)
+    assert (charge.amount, charge.currency) == (1250, "usd")
+    assert charge.metadata["payment_id"] == str(attempt.pk)
+    assert facts_of(order) == ["started", "succeeded"]
+
+
+def test_a_payment_method_may_stand_for_the_token(sandbox) -> None:
+    assert pay(make_order(), sandbox.gateway(), "pm_card_mastercard").status == Status.SUCCEEDED
+
+
+def test_a_declined_card_is_told_in_the_providers_words_and_another_may_follow(sandbox) -> None:
+    order = make_order()
+
+    with pytest.raises(services.PaymentDeclined, match="insufficient funds") as caught:
+        pay(order, sandbox.gateway(), "tok_chargeDeclinedInsufficientFunds")
+    assert caught.value.error_code == "insufficient_funds"
+    paid = pay(order, sandbox.gateway())
+
+    assert paid.attempt == 2
     assert len(sandbox.charges_of(order.order_id)) == 1
-    events = OutboxEvent.objects.filter(aggregate_id=order.order_id).order_by("version")
-    assert [(event.version, event.type.split(".")[-2]) for event in events] == [
-        (1, "started"),
-        (2, "succeeded"),
-    ]
+    assert facts_of(order) == ["started", "failed", "started", "succeeded"]
+
+
+def test_the_same_declined_card_can_be_tried_again_as_a_new_attempt(sandbox) -> None:
+    """alf.io's keys were the reservation's: a retry was refused as a reuse of the key."""
+    order = make_order()
+
+    for _ in range(3):
+        with pytest.raises(services.PaymentDeclined):
+            pay(order, sandbox.gateway(), "tok_chargeDeclined")
+
+    assert payment_of(order).attempts == 3
+
+
+@pytest.mark.parametrize("method", ["tok_typo", "pm_typo", "garbage", "tok_ü", "<script>"])
+def test_an_unknown_token_is_refused_and_the_order_stays_payable(sandbox, method: str) -> None:
+    order = make_order()
+
+    with pytest.raises(services.PaymentDeclined, match="No such"):
+        pay(order, sandbox.gateway(), method)
+
+    assert pay(order, sandbox.gateway()).status == Status.SUCCEEDED
+
+
+def test_an_amount_that_the_provider_does_not_take_is_told(sandbox) -> None:
+    order = make_order(price_cents=49)
+
+    with pytest.raises(services.PaymentDeclined, match=r"at least \$0\.50"):
+        pay(order, sandbox.gateway())
+
+
+def test_a_card_that_needs_authentication_is_given_up_without_a_charge(sandbox) -> None:
+    order = make_order()
+
+    with pytest.raises(services.PaymentDeclined) as caught:
+        pay(order, sandbox.gateway(), "tok_threeDSecure2Required")
+
+    assert caught.value.error_code == "authentication_required"
+    [intent] = sandbox.client().payment_intents.list({"limit": 1}).data
+    assert intent.status == "canceled"
+    assert sandbox.charges_of(order.order_id) == []
+
+
+@pytest.mark.parametrize("method", ["tok_visa", "pm_card_visa"])
+def test_twenty_concurrent_payments_of_one_order_end_in_one_charge(sandbox, method: str) -> None:
+    order = make_order()
+    gateway = sandbox.gateway()
+
+    def attempt(_number: int) -> str:
+        try:
+            return str(pay(order, gateway, method).status)
+        except OrderAlreadyPaid as refusal:
+            return refusal.error_code
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(attempt, range(20)))
+
+    assert len(sandbox.charges_of(order.order_id)) == 1
+    assert set(answers) <= {"succeeded", "pending", "order_already_paid"}
+    assert payment_of(order).attempts == 1
+    assert payment_of(order).state == Payment.State.PAID
+    assert facts_of(order) == ["started", "succeeded"]
+
+
+def test_a_second_click_joins_the_attempt_that_is_open(fake) -> None:
+    order = make_order()
+    fake.answers["confirm_intent"] = [("after", ProviderUnsure("no answer"))]
+
+    first = pay(order, fake)
+    second = pay(order, fake, "tok_mastercard")
+
+    assert (first.status, second.status) == (Status.PENDING, Status.SUCCEEDED)
+    assert first.pk == second.pk
+    assert len(fake.charges) == 1
+
+
+def test_a_payment_repeated_after_its_success_is_refused_and_not_charged(fake) -> None:
+    order = make_order()
+    pay(order, fake)
+
+    with pytest.raises(OrderAlreadyPaid):
+        pay(order, fake)
+
+    assert len(fake.charges) == 1
+
+
+@pytest.mark.parametrize("operation", ["create_method", "create_intent", "confirm_intent"])
+@pytest.mark.parametrize("lost", ["request", "answer"])
+def test_an_answer_that_did_not_come_is_not_a_failure(fake, operation: str, lost: str) -> None:
+    order = make_order()
+    timeout = ProviderUnsure("timeout")
+    fake.answers[operation] = [("after", timeout) if lost == "answer" else timeout]
+
+    attempt = pay(order, fake)
+
+    assert attempt.status == Status.PENDING
+    assert attempt.settle_at == NOW + timedelta(seconds=1)
+    assert attempt.last_error == "timeout"
+    assert facts_of(order) == ["started"]
+
+
+def test_a_refusal_of_the_intent_is_a_failure(fake) -> None:
+    order = make_order()
+    fake.answers["create_intent"] = [ProviderRefused("amount_too_small", "Too little.")]
+
+    with pytest.raises(services.PaymentDeclined, match="Too little"):
+        pay(order, fake)
+
+    assert facts_of(order) == ["started", "failed"]
+
+
+def test_an_attempt_that_the_settler_has_taken_is_not_driven_again(fake) -> None:
+    order = make_order()
+    fake.answers["create_intent"] = [ProviderUnsure("timeout")]
+    pay(order, fake)
+    fake.calls.clear()
+
+    later = pay(order, fake, clock=lambda: NOW + timedelta(seconds=2))
+
+    assert later.status == Status.PENDING
+    assert fake.calls == []
+
+
+def test_an_attempt_that_was_settled_meanwhile_is_not_confirmed(fake) -> None:
+    """Between the intent and its confirmation the settler gives the attempt up."""
+    order = make_order()
+
+    class Slow(type(fake)):
+        def create_intent(self, **fields: Any) -> Any:
+            intent = super().create_intent(**fields)
+            attempt = selectors.find_last_attempt(order_id=order.order_id)
+            services.fail_attempt(
+                payment_id=str(attempt.pk), code="not_confirmed", message="Gone.", now=NOW
+            )
+            return intent
+
+    slow = Slow()
+    with pytest.raises(services.PaymentDeclined, match="Gone"):
+        pay(order, slow)
+
+    assert "confirm_intent" not in slow.calls
+    assert selectors.find_last_attempt(order_id=order.order_id).intent_id == ""
+
+
+def test_only_the_buyer_pays(fake) -> None:
+    order = make_order()
+
+    with pytest.raises(NotSignedIn):
+        pay(order, fake, buyer_id="somebody else")
+    with pytest.raises(selectors.PaymentNotFound):
+        pay(order, fake, order_id="nothing")
+
+    assert fake.calls == []
+
+
+def test_an_expired_order_is_not_paid_even_before_anybody_says_so(fake) -> None:
+    order = make_order()
+
+    with pytest.raises(OrderExpiredAlready):
+        pay(order, fake, clock=lambda: order.expires_at)
+
+    assert fake.calls == []
+
+
+def test_a_cancelled_order_is_not_paid(fake) -> None:
+    order = make_order()
+    services.close_payment(order=order_cancelled(order), reason=Payment.Reason.CANCELLED, now=NOW)
+
+    with pytest.raises(OrderCancelledAlready):
+        pay(order, fake)
+
+
+def test_an_order_is_noted_once_and_stays_as_it_was_noted() -> None:
+    order = make_order()
+
+    again = services.record_order(order=order, now=NOW + timedelta(hours=1))
+
+    assert again.created_at == NOW
+    assert Payment.objects.filter(pk=order.order_id).count() == 1
+
+
+def test_the_wrong_amount_at_the_provider_is_not_taken_for_the_payment(fake) -> None:
+    order = make_order()
+    fake.amount = 1
+
+    attempt = pay(order, fake)
+
+    assert attempt.status == Status.PENDING
+    assert "another amount" in attempt.last_error
+
+
+def test_the_database_itself_refuses_a_second_open_attempt() -> None:
+    order = make_order()
+    fields = {
+        "order_id": order.order_id,
+        "buyer_id": BUYER,
+        "amount_cents": 1,
+        "currency": "usd",
+        "method": "tok_visa",
+        "started_at": NOW,
+    }
+    PaymentAttempt.objects.create(attempt=1, **fields)
+
+    with pytest.raises(IntegrityError):
+        PaymentAttempt.objects.create(attempt=2, **fields)
+    PaymentAttempt.objects.filter(order_id=order.order_id).update(status=Status.FAILED)
+    PaymentAttempt.objects.create(attempt=2, **fields)
+    with pytest.raises(IntegrityError):
+        PaymentAttempt.objects.create(attempt=1, status=Status.FAILED, **fields)
