@@ -18,6 +18,7 @@ TITLE_LENGTH: Final = 200
 TITLE_REQUIRED: Final = "Title is required"
 PRICE_TOO_LOW: Final = "Price must be greater than 0"
 CENTS: Final = 100
+WORD_INDEX: Final = "tickets_by_word"
 
 # Only these digits, and few enough of them that no arithmetic on them is slow.
 _PRICE_TEXT: Final = re.compile(r"[+-]?(\d{1,16}(\.\d{0,16})?|\.\d{1,16})", re.ASCII)
@@ -155,7 +156,7 @@ class Ticket(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["status", "created_at", "id"], name="tickets_by_age"),
             models.Index(fields=["status", "price_cents", "id"], name="tickets_by_price"),
-            models.Index(fields=["status", "search_terms"], name="tickets_by_word"),
+            models.Index(fields=["status", "search_terms"], name=WORD_INDEX),
             models.Index(fields=["seller_id", "created_at", "id"], name="tickets_of_seller"),
             models.Index(fields=["order_id"], name="tickets_of_order"),
         ]

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Any, Final, overload
 
-from bson import ObjectId
+from bson import ObjectId, Regex
 from django.db import connection
 from django_mongodb_backend.queryset import MongoQuerySet
 
 from apps.core.errors import NotFound, NotSignedIn
-from apps.tickets.models import Ticket, search_terms
+from apps.tickets.models import WORD_INDEX, Ticket, search_terms
 
 Match = dict[str, Any]
 SEARCH_LENGTH: Final = 200
@@ -44,16 +44,23 @@ class TicketNotFound(NotFound):
 
 
 class TicketListing(Sequence[Ticket]):
-    """Tickets in an order, read only as far as asked for; django.core.paginator takes it."""
+    """Tickets in an order, read only as far as asked for; django.core.paginator takes it.
 
-    def __init__(self, match: Match, sort: Sort) -> None:
+    Args:
+        match: which tickets.
+        sort: their order.
+        index: the index to find them by, where MongoDB cannot be trusted to choose it. It keeps
+            the plan that suited the last search: one for a common word, walking all tickets by
+            their age, would make the next search for a rare word read every one of them.
+    """
+
+    def __init__(self, match: Match, sort: Sort, *, index: str = "") -> None:
         self.match = match
         self.sort = sort
+        self.hint = {"hint": index} if index else {}
 
     def __len__(self) -> int:
-        store: Any = connection
-        tickets = store.get_collection(Ticket._meta.db_table)  # noqa: SLF001 (documented)
-        return int(tickets.count_documents(self.match, session=store.session))
+        return int(_tickets().count_documents(self.match, **self.hint, session=_session()))
 
     @overload
     def __getitem__(self, wanted: int) -> Ticket: ...
@@ -73,6 +80,12 @@ class TicketListing(Sequence[Ticket]):
             stages.append({"$skip": start})
         if wanted.stop is not None:
             stages.append({"$limit": wanted.stop - start})
+        if self.hint:
+            found = _tickets().aggregate(
+                [*stages, {"$project": {"_id": 1}}], **self.hint, session=_session()
+            )
+            ids = {"_id": {"$in": [ticket["_id"] for ticket in found]}}
+            stages = TicketListing(ids, self.sort).pipeline()
         return list(MongoQuerySet(Ticket).raw_aggregate(stages))
 
     def __iter__(self) -> Iterator[Ticket]:
@@ -150,7 +163,10 @@ def list_free_tickets(*, search: str = "", sort: Sort = Sort.OLDEST) -> TicketLi
         search: words that the title must have, in any order, each at least by its beginning.
         sort: the order.
     """
-    return TicketListing({"status": Ticket.Status.FREE.value, **_search(search)}, sort)
+    free: Match = {"status": Ticket.Status.FREE.value}
+    if not search.strip():
+        return TicketListing(free, sort)
+    return TicketListing(free | _search(search), sort, index=WORD_INDEX)
 
 
 def list_seller_tickets(seller_id: str) -> TicketListing:
@@ -163,8 +179,7 @@ def list_tickets_matching(search: str) -> TicketListing:
     match: list[Match] = [{"seller_id": search}, {"order_id": search}]
     if ObjectId.is_valid(search):
         match.append({"_id": ObjectId(search)})
-    if words := _search(search):
-        match.append({"status": {"$in": Ticket.Status.values}} | words)
+    match.append({"status": {"$in": Ticket.Status.values}} | _search(search))
     return TicketListing({"$or": match}, Sort.NEWEST)
 
 
@@ -172,11 +187,23 @@ def _search(text: str) -> Match:
     """Return the condition of a search: patterns that an index of words can answer.
 
     A pattern that is tied to the beginning of a word is a range of the index; one that may stand
-    anywhere would read every title.
+    anywhere would read every title. Python's own patterns would do that, too: they carry a flag
+    for Unicode, and with any such flag MongoDB makes no range of them.
     """
-    if not text.strip():
-        return {}
-    words = search_terms(text[:SEARCH_LENGTH])[:SEARCH_WORDS]
+    # MongoDB walks the index for one word, the first, and checks the others on what that finds:
+    # the longest is likely to be the rarest.
+    words = sorted(search_terms(text[:SEARCH_LENGTH]), key=len, reverse=True)[:SEARCH_WORDS]
     if not words:
         return {"search_terms": {"$in": []}}
-    return {"search_terms": {"$all": [re.compile(f"^{re.escape(word)}") for word in words]}}
+    return {"search_terms": {"$all": [Regex(f"^{re.escape(word)}") for word in words]}}
+
+
+def _tickets() -> Any:  # noqa: ANN401 (the driver's collection)
+    store: Any = connection
+    return store.get_collection(Ticket._meta.db_table)  # noqa: SLF001 (documented)
+
+
+def _session() -> Any:  # noqa: ANN401
+    """Return the open transaction's session, without which a read would be outside of it."""
+    store: Any = connection
+    return store.session
