@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
+from django.core.checks import CheckMessage
 from django.http import HttpResponseBase
 from django.urls import URLPattern, URLResolver, path
 from django.urls.resolvers import RoutePattern
@@ -22,6 +23,10 @@ class ApiPattern(RoutePattern):
             path.removesuffix("/")
         )
         return found
+
+    def check(self) -> list[CheckMessage]:
+        """Let a route begin with a slash: the prefix that includes it ends without one."""
+        return []
 
 
 def api_path(
