@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import uuid6
+from django.conf import settings
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from apps.outbox.inbox import Message, process_once
+from apps.payments import services
+from apps.payments.events import OrderCreated
+from apps.payments.models import Payment, PaymentAttempt
+from apps.payments.tests.factories import (
+    order_cancelled,
+    order_created,
+    order_expired,
+    payment_of,
+    refund_requested,
+)
+from apps.payments.tests.integration.test_paying import facts_of, pay
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def receive(event: Any, event_id: str = "") -> bool:
+    handlers = import_string(settings.EVENT_HANDLERS)
+    message = Message(
+        group=settings.CONSUMER_GROUP,
+        event_id=event_id or str(uuid6.uuid7()),
+        topic=event.topic,
+        partition=0,
+        offset=0,
+        key=event.aggregate_id,
+        event=event,
+    )
+    return process_once(message, handlers[type(event)])
+
+
+def order_now(**changes: Any) -> OrderCreated:
+    return order_created(expires_at=timezone.now() + timedelta(minutes=15), **changes)
+
+
+def test_a_created_order_may_be_paid(fake) -> None:
+    order = order_now()
+
+    assert receive(order, "e1")
+    assert not receive(order, "e1")
+
+    payment = payment_of(order)
+    assert (payment.amount_cents, payment.currency, payment.version) == (1250, "usd", 0)
+    assert pay(order, fake, clock=timezone.now).status == PaymentAttempt.Status.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("follow", "reason"), [(order_expired, "expired"), (order_cancelled, "cancelled")]
+)
+def test_an_order_that_ends_unpaid_closes_its_payment(follow, reason: str) -> None:
+    order = order_now()
+    receive(order)
+
+    receive(follow(order))
+
+    assert (payment_of(order).state, payment_of(order).closed_because) == ("closed", reason)
+    assert facts_of(order) == ["closed"]
+
+
+def test_the_cancellation_that_follows_an_expiry_changes_nothing() -> None:
+    order = order_now()
+    receive(order)
+    receive(order_expired(order))
+
+    receive(order_cancelled(order, version=3, reason="expired"))
+
+    assert payment_of(order).closed_because == "expired"
+    assert facts_of(order) == ["closed"]
+
+
+def test_an_order_created_that_arrives_after_its_end_opens_nothing() -> None:
+    order = order_now()
+    receive(order_expired(order))
+
+    receive(order)
+
+    assert payment_of(order).state == Payment.State.CLOSED
+
+
+def test_a_requested_refund_is_due_also_when_it_arrives_twice_or_late(fake) -> None:
+    order = order_now()
+    receive(order)
+    attempt = pay(order, fake, clock=timezone.now)
+
+    for _ in range(2):
+        receive(refund_requested(order, str(attempt.pk), version=1))
+
+    attempt.refresh_from_db()
+    assert attempt.status == PaymentAttempt.Status.REFUND_DUE
+    services.settle_attempt(attempt=attempt, gateway=fake)
+    assert fake.refunds == [attempt.intent_id]
+
+
+def test_a_refund_of_a_payment_that_does_not_exist_is_a_bad_event(fake) -> None:
+    order = order_now()
+    receive(order)
+
+    with pytest.raises(PaymentAttempt.DoesNotExist):
+        receive(refund_requested(order, str(uuid6.uuid7())))
