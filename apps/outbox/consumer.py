@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import structlog
 from confluent_kafka import KafkaException, Message, TopicPartition
@@ -353,7 +353,8 @@ def build_consumer() -> Consumer:
         receiver.Receiver(
             group, import_string(settings.EVENT_HANDLERS), Codec(Registry.from_settings())
         ),
-        client=kafka.consumer(group, **CLIENT_OPTIONS),
+        # Its stubs overload commit by whether it waits, which no one signature matches.
+        client=cast("Client", kafka.consumer(group, **CLIENT_OPTIONS)),
         send=send,
         patience=Patience(attempts=settings.CONSUMER_ATTEMPTS, limit=settings.CONSUMER_DLQ_LIMIT),
         alive=liveness(),
@@ -363,15 +364,15 @@ def build_consumer() -> Consumer:
 
 def to_record(message: Message) -> Record:
     """Return the record that Kafka's client read."""
+    headers = cast("list[tuple[str, str | bytes | None]]", message.headers() or [])
     return Record(
-        topic=message.topic(),
+        topic=message.topic() or "",
         partition=message.partition(),
         offset=message.offset(),
         key=message.key(),
         value=message.value(),
         headers=tuple(
-            (name, value.encode() if isinstance(value, str) else value)
-            for name, value in message.headers() or ()
+            (name, value.encode() if isinstance(value, str) else value) for name, value in headers
         ),
     )
 
