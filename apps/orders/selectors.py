@@ -29,9 +29,9 @@ def get_order(*, order_id: str, buyer_id: str) -> Order:
     return order
 
 
-def list_orders(*, buyer_id: str) -> list[Order]:
+def list_orders(*, buyer_id: str) -> QuerySet[Order]:
     """Return the buyer's orders, oldest first."""
-    return list(Order.objects.filter(buyer_id=buyer_id).order_by("created_at", "id"))
+    return Order.objects.filter(buyer_id=buyer_id).order_by("created_at", "id")
 
 
 def list_newest_orders(*, buyer_id: str) -> QuerySet[Order]:

@@ -7,6 +7,9 @@ from rest_framework import serializers
 
 from apps.orders.models import Order
 
+PAGE_SIZE = 24
+LARGEST_PAGE_SIZE = 100
+LAST_PAGE = 1_000_000
 TICKET_ID_MISSING = "TicketId must be provided"
 
 
@@ -44,3 +47,27 @@ class OrderSerializer(serializers.Serializer[Any]):
     ticket_id = serializers.CharField(help_text="The ticket that the order claims.")
     version = serializers.IntegerField(help_text="One more with each change of the order.")
     ticket = ReservedTicketSerializer(source="*")
+
+
+class OrderQuerySerializer(serializers.Serializer[Any]):
+    """Which of the orders are wanted. Either parameter turns paging on."""
+
+    page = serializers.IntegerField(
+        min_value=1, max_value=LAST_PAGE, default=1, help_text="The page, from 1."
+    )
+    page_size = serializers.IntegerField(
+        min_value=1,
+        max_value=LARGEST_PAGE_SIZE,
+        default=PAGE_SIZE,
+        help_text="How many orders a page has.",
+    )
+
+
+class OrderPageSerializer(serializers.Serializer[Any]):
+    """One page of the orders."""
+
+    orders = OrderSerializer(many=True)
+    page = serializers.IntegerField()
+    page_size = serializers.IntegerField()
+    total = serializers.IntegerField(help_text="How many orders all pages have together.")
+    pages = serializers.IntegerField()

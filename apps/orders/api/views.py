@@ -2,17 +2,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.core.paginator import Paginator
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiResponse,
+    PolymorphicProxySerializer,
+    extend_schema,
+)
 from rest_framework import status
 from rest_framework.response import Response
 from rest_framework.throttling import ScopedRateThrottle
 from rest_framework.views import APIView
 
+from apps.core.http import underscore
 from apps.core.identity import SignedIn
 from apps.core.schema import ErrorsSerializer
 from apps.orders import selectors, services
-from apps.orders.api.serializers import OrderSerializer, ReservationSerializer
+from apps.orders.api.serializers import (
+    OrderPageSerializer,
+    OrderQuerySerializer,
+    OrderSerializer,
+    ReservationSerializer,
+)
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -74,13 +86,43 @@ class BuyerView(APIView):
 
 class OrdersView(BuyerView):
     @extend_schema(
-        operation_id="listOrders",
+        operation_id="list_orders",
         summary="List your orders",
-        description="Your own orders, the ended ones included, oldest first.",
+        description=(
+            "Your own orders, the ended ones included, oldest first. Without parameters: a plain "
+            "array of all. With either of them: one page, with what is needed to ask for others."
+        ),
         tags=["orders"],
+        parameters=[OrderQuerySerializer],
         responses={
             200: OpenApiResponse(
-                OrderSerializer(many=True), examples=[OpenApiExample("Orders", value=[ORDER])]
+                PolymorphicProxySerializer(
+                    "OrdersOrPage",
+                    [OrderSerializer(many=True), OrderPageSerializer],
+                    resource_type_field_name=None,
+                    many=False,
+                ),
+                examples=[
+                    OpenApiExample("All", value=[ORDER]),
+                    OpenApiExample(
+                        "A page",
+                        value={
+                            "orders": [ORDER],
+                            "page": 1,
+                            "pageSize": 24,
+                            "total": 1,
+                            "pages": 1,
+                        },
+                    ),
+                ],
+            ),
+            400: _refusal(
+                "There is no such page.",
+                {
+                    "message": "Ensure this value is greater than or equal to 1.",
+                    "code": "min_value",
+                    "field": "page",
+                },
             ),
             401: STRANGER,
             429: THROTTLED,
@@ -88,10 +130,25 @@ class OrdersView(BuyerView):
     )
     def get(self, request: Request) -> Response:
         orders = selectors.list_orders(buyer_id=self.buyer_id(request))
-        return Response(OrderSerializer(orders, many=True).data)
+        asked = {underscore(name): value for name, value in request.query_params.items()}
+        if asked.keys().isdisjoint(OrderQuerySerializer().fields):
+            return Response(OrderSerializer(orders, many=True).data)
+        query = OrderQuerySerializer(data=asked)
+        query.is_valid(raise_exception=True)
+        paginator = Paginator(orders, query.validated_data["page_size"])
+        number = query.validated_data["page"]
+        rows = paginator.page(number).object_list if number in paginator.page_range else []
+        page = {
+            "orders": rows,
+            "page": number,
+            "page_size": paginator.per_page,
+            "total": paginator.count,
+            "pages": paginator.num_pages if paginator.count else 0,
+        }
+        return Response(OrderPageSerializer(page).data)
 
     @extend_schema(
-        operation_id="createOrder",
+        operation_id="create_order",
         summary="Reserve a ticket",
         description=(
             "Holds the ticket for you until `expiresAt`. Of many buyers who ask at the same "
@@ -134,7 +191,7 @@ class OrdersView(BuyerView):
 
 class OrderView(BuyerView):
     @extend_schema(
-        operation_id="getOrder",
+        operation_id="get_order",
         summary="Look at one of your orders",
         tags=["orders"],
         responses={
@@ -149,7 +206,7 @@ class OrderView(BuyerView):
         return Response(OrderSerializer(order).data)
 
     @extend_schema(
-        operation_id="cancelOrder",
+        operation_id="cancel_order",
         summary="Cancel one of your orders",
         description="Frees the ticket. Cancelling again changes nothing and is answered alike.",
         tags=["orders"],

@@ -168,6 +168,37 @@ def test_list_holds_ones_own_orders_oldest_first(buyer):
     assert answer.json()[0]["ticket"]["price"] == 12.5
 
 
+def test_list_comes_in_pages_to_whom_asks_for_pages(buyer):
+    orders = [str(reserve().pk) for _ in range(3)]
+
+    second = buyer.get(f"{ORDERS}?page=2&pageSize=2").json()
+    beyond = buyer.get(f"{ORDERS}?page=9").json()
+
+    assert [each["id"] for each in second.pop("orders")] == orders[2:]
+    assert second == {"page": 2, "pageSize": 2, "total": 3, "pages": 2}
+    assert beyond["orders"] == []
+
+
+def test_page_of_no_orders_is_empty(buyer):
+    assert buyer.get(f"{ORDERS}?page=1").json() == {
+        "orders": [],
+        "page": 1,
+        "pageSize": 24,
+        "total": 0,
+        "pages": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    "query", ["page=0", "page=x", "page=%00", "pageSize=101", "page=" + "9" * 5_000, "page="]
+)
+def test_page_that_cannot_be_is_refused(buyer, query):
+    answer = buyer.get(f"{ORDERS}?{query}")
+
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["field"] in {"page", "pageSize"}
+
+
 def test_order_is_shown_to_its_buyer_alone(buyer, sign_in):
     order = reserve()
 
