@@ -24,6 +24,8 @@ AS_NOBODY = (
     "--clear-groups",
     "--inh-caps=+dac_override",
     "--ambient-caps=+dac_override",
+    # A change of user clears the parent-death signal, so it is set once more.
+    *("setpriv", "--pdeathsig", "KILL", "--"),
 )
 
 

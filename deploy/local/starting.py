@@ -18,6 +18,7 @@ from deploy.local.unchanged import is_done, mark_done
 
 SECONDS_TO_BE_READY = 180
 SECONDS_TO_STAY_UP = 1
+TRIES_OF_A_ONE_SHOT = 3
 DEATHS_TO_GIVE_UP = 3
 SECONDS_BETWEEN_NEWS = 10
 LINES_OF_A_FAILURE = 25
@@ -91,6 +92,16 @@ class Starter:
         return f"ready {time.monotonic() - started:.1f} s"
 
     def run_once(self, entry: Entry) -> None:
+        """Run a command to its end; each can be repeated, and is, on a machine that is too busy."""
+        for left in reversed(range(TRIES_OF_A_ONE_SHOT)):
+            status = self.run_to_end(entry)
+            if status == 0:
+                return
+            if left:
+                say(f"  {entry.name:<22}ended with status {status}, trying again")
+        self.fail(entry, f"ended with status {status}")
+
+    def run_to_end(self, entry: Entry) -> int:
         launch = entry.program.launch(self.config)
         log = self.config.logs / f"{entry.name}.log"
         with log.open("ab") as output:
@@ -108,8 +119,7 @@ class Starter:
                     process.terminate()
                     process.wait()
                     raise Interrupted
-        if process.returncode != 0:
-            self.fail(entry, f"ended with status {process.returncode}")
+        return process.returncode
 
     def wait_until_ready(self, entry: Entry) -> None:
         deadline = time.monotonic() + SECONDS_TO_BE_READY

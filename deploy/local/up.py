@@ -28,6 +28,7 @@ from deploy.local.starting import Interrupted, Starter
 from deploy.local.status import family, restarts_path
 from deploy.local.supervision import Supervisor
 
+DIED = frozenset({"BACKOFF", "EXITED", "FATAL"})
 SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_BETWEEN_LINES = 0.2
 
@@ -89,7 +90,8 @@ class Stack:
         self.supervisor = Supervisor(config)
         servers.remove_stale_locks(config)
         launches = {entry: entry.program.launch(config) for entry in self.entries if not entry.once}
-        restarts_path(config).unlink(missing_ok=True)
+        for stale in (restarts_path(config), up_mark(config)):
+            stale.unlink(missing_ok=True)
         self.supervisor.launch(launches)
         Starter(config, launches, self.supervisor, self.stopping).start_all(self.entries)
         self.look()
@@ -105,7 +107,7 @@ class Stack:
             if now and before is not None and now != before:
                 self.restarts[name] = self.restarts.get(name, 0) + 1
                 news.append(f"{name} was restarted (restart {self.restarts[name]})")
-            elif before and not now:
+            elif before and not now and info["statename"] in DIED:
                 news.append(f"{name} died; it is restarted, with growing delays while it fails")
         changed = self.pids != (pids := {name: info["pid"] for name, info in infos.items()})
         self.pids = pids
@@ -163,9 +165,9 @@ def stop_in_order(supervisor: Supervisor, entries: Sequence[Entry]) -> None:
     """Stop each step together, then supervisord."""
     known = supervisor.infos()
     for step in stopping_steps(entries):
-        names = tuple(name for name in step if name in known)
-        say(f"  stopping {', '.join(names)}")
-        supervisor.stop(names)
+        if names := tuple(name for name in step if name in known):
+            say(f"  stopping {', '.join(names)}")
+            supervisor.stop(names)
     supervisor.shut_down()
 
 

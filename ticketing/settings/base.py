@@ -93,6 +93,12 @@ STORAGES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "apps.core.staticfiles.StaticStorage"},
 }
+# Compressing costs most of the first start. Source maps are read by developers' tools alone, and
+# only the hashed name of a file is ever linked to.
+WHITENOISE_SKIP_COMPRESS_EXTENSIONS = (
+    *("jpg", "jpeg", "png", "gif", "webp", "zip", "gz", "br", "swf", "woff", "woff2", "map"),
+)
+WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 SESSION_COOKIE_AGE = 12 * 3600
