@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+from django.db import DatabaseError, connection
+from django.utils import timezone
+
+from apps.outbox.models import RelayLease
+from apps.outbox.tests.sending import in_threads
+from apps.outbox.transactions import TransactionAbandoned, is_open, transactional
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def write(name):
+    RelayLease.objects.create(name=name, owner="test", expires_at=timezone.now())
+
+
+def test_serialization_failure_runs_the_whole_again():
+    write("counter")
+    attempts = []
+
+    @transactional
+    def count():
+        attempts.append(1)
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+        counter = RelayLease.objects.get(name="counter")
+        counter.epoch += 1
+        counter.save()
+
+    def count_often():
+        for _ in range(20):
+            count()
+
+    in_threads(*[count_often] * 3)
+
+    assert RelayLease.objects.get(name="counter").epoch == 60
+    assert len(attempts) > 60
+
+
+def test_deadlock_runs_the_loser_again():
+    write("a")
+    write("b")
+    both_hold_one = threading.Barrier(2, timeout=10)
+    attempts = []
+
+    @transactional
+    def bump(first, second):
+        attempts.append(1)
+        RelayLease.objects.filter(name=first).update(owner=first)
+        if len(attempts) <= 2:
+            both_hold_one.wait()
+        RelayLease.objects.filter(name=second).update(owner=first)
+
+    in_threads(lambda: bump("a", "b"), lambda: bump("b", "a"))
+
+    assert len(attempts) == 3
+    assert RelayLease.objects.get(name="a").owner == RelayLease.objects.get(name="b").owner
+
+
+def test_error_of_a_plain_statement_swallowed_in_place_is_refused():
+    @transactional
+    def body():
+        write("a")
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1/0")
+        except DatabaseError:
+            return "as if nothing had happened"
+
+    with pytest.raises(TransactionAbandoned):
+        body()
+
+    assert not RelayLease.objects.exists()
+
+
+@pytest.mark.django_db(transaction=False)
+def test_transaction_of_a_test_case_is_not_a_real_one():
+    assert connection.in_atomic_block
+    assert not is_open()
