@@ -233,7 +233,9 @@ class Consumer:
                 "message_failed",
                 attempt=lane.attempts,
                 delay=delay,
-                exc_info=exc,
+                error=text,
+                # The further attempts most likely fail for the same reason.
+                exc_info=exc if lane.attempts == 1 else None,
                 **self._facts(record),
             )
         lane.due = self._clock() + delay

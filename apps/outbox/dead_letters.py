@@ -103,10 +103,11 @@ def record(rec: Record, failure: Failure, *, event_id: str = "") -> uuid.UUID:
 
     The copy of a replayed letter opens that letter again instead of making another.
     """
-    replayed = _replayed_from(rec)
+    letter_id = _letter_id(rec, failure, event_id)
+    # A row of the outbox is sent again itself, and carries no mark of the letter it comes from.
+    replayed = letter_id if failure.stage == Stage.RELAY else _replayed_from(rec)
     if replayed is not None and _reopen(replayed, failure):
         return replayed
-    letter_id = _letter_id(rec, failure, event_id)
     DeadLetter.objects.get_or_create(
         id=letter_id,
         defaults={
@@ -246,16 +247,14 @@ def discard(letter_id: uuid.UUID, *, by: str, reason: str) -> None:
 
 
 def select(
-    *,
-    topic: str = "",
-    group: str = "",
-    kind: str = "",
-    ids: tuple[uuid.UUID, ...] = (),
-    state: str = State.OPEN,
+    *, topic: str = "", group: str = "", kind: str = "", ids: tuple[uuid.UUID, ...] = ()
 ) -> QuerySet[DeadLetter]:
-    """Return the letters that match all of what is given, the oldest first."""
-    wanted = {"topic": topic, "group": group, "error_kind": kind, "state": state}
-    letters = DeadLetter.objects.filter(**{name: value for name, value in wanted.items() if value})
+    """Return the undecided letters that match all of what is given, the oldest first."""
+    wanted = {"topic": topic, "group": group, "error_kind": kind}
+    letters = DeadLetter.objects.filter(
+        state__in=(State.OPEN, State.REQUESTED),
+        **{name: value for name, value in wanted.items() if value},
+    )
     return (letters.filter(pk__in=ids) if ids else letters).order_by("first_failed_at")
 
 
@@ -357,9 +356,12 @@ def _refuse_replay(letter_id: uuid.UUID, exc: KafkaException) -> None:
 def _requeue(letter_id: uuid.UUID, by: str, note: str) -> None:
     letter = DeadLetter.objects.get(pk=letter_id)
     _resolve(letter, State.REPLAYED, by, note)
-    OutboxEvent.objects.filter(pk=letter.event_id, state=OutboxEvent.State.DEAD).update(
+    requeued = OutboxEvent.objects.filter(pk=letter.event_id, state=OutboxEvent.State.DEAD).update(
         state=OutboxEvent.State.PENDING, attempts=0, due_at=timezone.now(), last_error=""
     )
+    if not requeued:
+        # Its relay keeps the letter before it lets go of the row; the letter stays open.
+        raise AlreadyResolved(f"The event of dead letter {letter_id} is not dead (yet). Try again.")
 
 
 def _replay_headers(letter: DeadLetter) -> Headers:

@@ -52,7 +52,18 @@ def letters_table(letters: Sequence[DeadLetter]) -> str:
     """Return dead letters as a table for a terminal, or a line that there are none."""
     if not letters:
         return "No dead letters."
-    heads = ("id", "stage", "topic", "group", "key", "kind", "tries", "last failed", "error")
+    heads = (
+        "id",
+        "stage",
+        "topic",
+        "group",
+        "key",
+        "kind",
+        "state",
+        "tries",
+        "last failed",
+        "error",
+    )
     rows = [
         (
             str(letter.pk),
@@ -61,6 +72,7 @@ def letters_table(letters: Sequence[DeadLetter]) -> str:
             letter.group or "-",
             key_text(letter.key),
             letter.error_kind,
+            letter.state,
             str(letter.attempts),
             f"{letter.last_failed_at:%Y-%m-%d %H:%M:%S}",
             first_line(letter.error_message),

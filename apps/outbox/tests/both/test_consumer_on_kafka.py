@@ -4,6 +4,7 @@ import threading
 import uuid
 
 import pytest
+from confluent_kafka.schema_registry import SchemaRegistryClient
 from django.db import close_old_connections, connection
 
 from apps.outbox import dead_letters, kafka
@@ -13,6 +14,7 @@ from apps.outbox.dead_letters import State
 from apps.outbox.lanes import Patience
 from apps.outbox.models import DeadLetter, OutboxEvent
 from apps.outbox.receiver import Receiver
+from apps.outbox.registry import Registry
 from apps.outbox.tests.receiving import (
     STRANGER,
     UNREAD,
@@ -41,17 +43,17 @@ class Readers:
         self.bench = bench
         self.made = []
 
-    def add(self, handler=light, patience=QUICK, **options):
+    def add(self, handler=light, patience=QUICK, decoder=None):
         bench = self.bench
+        decoder = decoder or Codec(bench.registry)
         send = kafka.Sender(timeout=10.0).send_one
         consumer = Consumer(
             bench.group,
-            Receiver(bench.group, {bench.event_class: handler}, Codec(bench.registry)),
+            Receiver(bench.group, {bench.event_class: handler}, decoder),
             client=kafka.consumer(bench.group, **CLIENT_OPTIONS),
             send=send,
             patience=patience,
             chore=lambda: dead_letters.replay_requested(bench.group, send),
-            **options,
         )
         consumer.subscribe()
         self.made.append(consumer)
@@ -184,6 +186,23 @@ def test_a_handler_that_keeps_failing_makes_a_dead_letter_and_the_next_record_is
     assert times_lit(lamp) == 0
     assert (letter.error_kind, letter.error_message) == ("handler", "ValueError: no such socket")
     assert (letter.attempts, bytes(letter.key)) == (3, lamp.encode())
+
+
+def test_an_outage_of_the_registry_spends_no_attempt(bench, readers):
+    away = Registry(SchemaRegistryClient({"url": "http://127.0.0.1:9", "max.retries": 0}))
+    decoders = [Codec(away)] * 5 + [Codec(bench.registry)]
+    lamp = bench.send_lamp()
+
+    class RegistryComesBack:
+        def decode(self, value):
+            return (decoders.pop(0) if decoders[1:] else decoders[0]).decode(value)
+
+    consumer = readers.add(decoder=RegistryComesBack())
+
+    read_until(consumer, lambda: times_lit(lamp) == 1)
+    away.client.close()
+
+    assert letters_of(bench) == []
 
 
 def test_a_handler_that_fails_once_is_tried_again_before_the_next_record(bench, readers):
