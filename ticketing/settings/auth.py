@@ -15,7 +15,7 @@ SESSION_COOKIE_NAME = "auth_admin"
 SESSION_COOKIE_PATH = "/auth/admin/"
 AUTH_USER_MODEL = "accounts.User"
 TOKEN_RENEWAL = "apps.auth.services.renew_token"  # noqa: S105 (a path)
-# Memory-hard, and quick enough for a burst of sign-ups on two cores.
+# Memory-hard, and in the standard library.
 PASSWORD_HASHERS: tuple[str, ...] = (
     "django.contrib.auth.hashers.ScryptPasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",

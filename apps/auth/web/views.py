@@ -36,7 +36,7 @@ def sign_up(request: HttpRequest) -> HttpResponse:
     after = _next(request)
     if _principal(request) is not None:
         return HttpResponseRedirect(after)
-    form = SignUpForm(request.POST or None)
+    form = SignUpForm(request.POST if request.method == "POST" else None)
     status = 200
     if request.method == "POST":
         status = 400
@@ -63,7 +63,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     after = _next(request)
     if _principal(request) is not None:
         return HttpResponseRedirect(after)
-    form = SignInForm(request.POST or None)
+    form = SignInForm(request.POST if request.method == "POST" else None)
     status = 200
     if request.method == "POST":
         status = 400
