@@ -331,3 +331,11 @@ def test_schema_describes_every_operation_with_examples():
     assert "pageSize" in {
         parameter["name"] for parameter in operations["/api/tickets", "get"]["parameters"]
     }
+
+
+def test_schema_says_how_to_sign_in_where_that_is_needed():
+    schema = Client().get("/tickets/api/schema/?format=json").json()
+
+    assert set(schema["components"]["securitySchemes"]) == {"bearer", "cookie"}
+    assert {"bearer": []} in schema["paths"]["/api/tickets"]["post"]["security"]
+    assert {"bearer": []} not in schema["paths"]["/api/tickets"]["get"].get("security", [])
