@@ -255,7 +255,7 @@ def _translated() -> Iterator[None]:
         raise KeyReused(str(exc)) from exc
     except (stripe.AuthenticationError, stripe.PermissionError) as exc:
         # Nothing that the buyer did: the operator's key is wrong. The payment waits for a new one.
-        log.exception("the provider does not accept STRIPE_KEY")
+        log.error("the provider does not accept STRIPE_KEY", why=str(exc))  # noqa: TRY400
         raise ProviderUnsure(str(exc)) from exc
     except stripe.StripeError as exc:
         raise ProviderUnsure(f"{type(exc).__name__}: {exc.user_message or exc}") from exc

@@ -188,6 +188,8 @@ class PaymentAttempt(models.Model):
     """When the settler must look after it; empty when there is nothing left to do."""
     settle_tries = models.PositiveIntegerField(default=0)
     last_error = models.TextField(default="", blank=True)
+    correlation_id = models.CharField(max_length=128, default="", blank=True)
+    """The request that began it, which the events of a later settlement belong to as well."""
 
     class Meta:
         constraints: ClassVar = [

@@ -14,6 +14,7 @@ import structlog
 from django.conf import settings
 from django.utils import timezone
 
+from apps.core.context import current_trace
 from apps.core.errors import Conflict
 from apps.outbox.publish import publish
 from apps.outbox.transactions import transactional
@@ -83,6 +84,7 @@ def begin_attempt(*, order_id: str, buyer_id: str, method: str, now: datetime) -
         currency=payment.currency,
         method=method,
         started_at=now,
+        correlation_id=current_trace().correlation_id,
         settle_at=now + SETTLE_AFTER,
     )
     payment.begin_attempt(str(attempt.pk), now)

@@ -8,6 +8,7 @@ import structlog
 from django.db.models import F
 from django.utils import timezone
 
+from apps.core.context import Trace, traced
 from apps.outbox.publish import publish
 from apps.outbox.transactions import transactional
 from apps.payments import selectors
@@ -44,10 +45,11 @@ def settle_attempt(
     if not taken:
         return  # another settler was quicker, or the outcome is known by now
     try:
-        if attempt.is_refund_due:
-            _refund(attempt, gateway, clock)
-        else:
-            _ask(attempt, gateway, clock)
+        with traced(Trace(correlation_id=attempt.correlation_id), order_id=attempt.order_id):
+            if attempt.is_refund_due:
+                _refund(attempt, gateway, clock)
+            else:
+                _ask(attempt, gateway, clock)
     except (ProviderUnsure, ProviderRefused) as exc:
         is_refusal = isinstance(exc, ProviderRefused)
         (log.error if is_refusal else log.warning)(

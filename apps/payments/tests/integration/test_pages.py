@@ -133,6 +133,7 @@ def test_expired_cancelled_and_refunded_orders_say_so() -> None:
     choose(refunded)
     paid = payment_of(refunded).paid_payment_id
     services.request_refund(payment_id=paid, reason="The ticket was sold meanwhile.", now=now)
+    assert "on their way back to you" in page(refunded)
     services.record_refund(payment_id=paid, refund_id="re_1", now=now)
 
     assert "The reservation has expired" in page(expired)

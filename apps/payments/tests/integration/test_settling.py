@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -14,10 +15,12 @@ import pytest
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
+from apps.core.context import Trace, traced
+from apps.outbox.models import OutboxEvent
 from apps.payments import selectors, services
 from apps.payments.gateway import KeyReused, ProviderRefused, ProviderUnsure
 from apps.payments.management.settler import Settler
-from apps.payments.models import OrderExpiredAlready, Payment, PaymentAttempt
+from apps.payments.models import OrderExpiredAlready, Payment, PaymentAttempt, StripeEvent
 from apps.payments.tests.conftest import ROOT, eventually
 from apps.payments.tests.factories import (
     BUYER,
@@ -517,12 +520,23 @@ def test_the_command_settles_and_ends_on_sigterm(sandbox, tmp_path) -> None:
 
 def test_what_is_due_is_found_by_an_index() -> None:
     make_order()
-    due = connection.get_collection("payments_paymentattempt").find(
-        {"settle_at": {"$lte": NOW.replace(tzinfo=None)}}
-    )
+    due = PaymentAttempt.objects.filter(settle_at__lte=NOW).order_by("settle_at")
+    stored = StripeEvent.objects.filter(state="stored").order_by("received_at")
 
-    plan = str(due.sort("settle_at").explain()["queryPlanner"]["winningPlan"])
+    for plan in (due[:50].explain(), stored[:50].explain()):
+        assert "IXSCAN" in plan
+        assert "COLLSCAN" not in plan
+        assert "'SORT'" not in plan
 
-    assert "IXSCAN" in plan
-    assert "COLLSCAN" not in plan
-    assert "'SORT'" not in plan
+
+def test_what_the_settler_publishes_belongs_to_the_request_that_began_it(fake) -> None:
+    order = make_order()
+    fake.answers["confirm_intent"] = [("after", ProviderUnsure("timeout"))]
+    with traced(Trace(correlation_id="request-1")):
+        pay(order, fake)
+
+    settle(fake)
+
+    events = OutboxEvent.objects.filter(aggregate_id=order.order_id)
+    assert len(events) == 2
+    assert {json.loads(event.headers)["ce_correlationid"] for event in events} == {"request-1"}
