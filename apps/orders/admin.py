@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.contrib import admin
 from django.db.models import Q
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
+from django.utils.text import Truncator
 
 from apps.core.templatetags.core import money
 from apps.orders.models import Order, Refund, TicketCopy, parse_order_id
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
     from django.http import HttpRequest
     from django.utils.safestring import SafeString
+
+
+TITLE_LENGTH = 40
 
 
 class ReadOnly:
@@ -35,12 +40,17 @@ class ReadOnly:
 class RefundInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
     model = Refund
     extra = 0
-    fields = ("payment_id", "amount_cents", "currency", "reason", "requested_at", "refunded_at")
+    fields = ("payment_id", "amount", "reason", "requested_at", "refunded_at")
+    readonly_fields = ("amount",)
+
+    @admin.display
+    def amount(self, refund: Refund) -> str:
+        return money(refund.amount_cents, refund.currency)
 
 
 @admin.register(Order)
 class OrderAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = ("id", "status", "ticket_title", "price", "buyer_id", "created_at", "expires_at")
+    list_display = ("id", "status", "ticket", "price", "buyer_id", "created_at", "expires_at")
     list_filter = ("status", "cancel_reason", "created_at")
     search_fields = ("ticket_title", "=ticket_id", "=buyer_id", "=seller_id", "=payment_id")
     search_help_text = "An id (order, ticket, buyer, seller or payment), or words of the title."
@@ -74,6 +84,10 @@ class OrderAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     )
     readonly_fields = ("price", "published_events", "received_events")
 
+    @admin.display(ordering="ticket_title")
+    def ticket(self, order: Order) -> str:
+        return Truncator(order.ticket_title).chars(TITLE_LENGTH)
+
     @admin.display(ordering="price_cents")
     def price(self, order: Order) -> str:
         return money(order.price_cents, order.currency)
@@ -82,7 +96,7 @@ class OrderAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     def published_events(self, order: Order) -> SafeString:
         events = OutboxEvent.objects.filter(aggregate_type="order", aggregate_id=str(order.pk))
         return _table(
-            (event.version, event.type, event.occurred_at, event.state, event.pk)
+            (event.version, event.type, event.occurred_at, event.state, _page_of(event))
             for event in events.order_by("version")
         )
 
@@ -90,7 +104,7 @@ class OrderAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     def received_events(self, order: Order) -> SafeString:
         events = ReceivedEvent.objects.filter(key=str(order.pk))
         return _table(
-            (event.version, event.type, event.received_at, event.topic, event.pk)
+            (event.version, event.type, event.received_at, event.topic, _page_of(event))
             for event in events.order_by("received_at")
         )
 
@@ -117,14 +131,22 @@ class TicketCopyAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         return money(copy.price_cents, copy.currency)
 
 
-def _table(rows: Iterable[tuple[int | None, str, datetime, str, Any]]) -> SafeString:
-    """Show events, one a line: version, type, time, state or topic, id."""
+def _page_of(event: OutboxEvent | ReceivedEvent) -> str:
+    """Return the address of the event's own page, where it is decoded."""
+    return reverse(f"admin:outbox_{event._meta.model_name}_change", args=(event.pk,))  # noqa: SLF001
+
+
+def _table(rows: Iterable[tuple[int | None, str, datetime, str, str]]) -> SafeString:
+    """Show events, one a line: version, type with its page, time, state or topic."""
     body = format_html_join(
         "",
-        "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td><code>{}</code></td></tr>",
+        '<tr><td>{}</td><td><a href="{}">{}</a></td><td>{}</td><td>{}</td></tr>',
         (
-            (version, type_, f"{at:%Y-%m-%d %H:%M:%S.%f} UTC", place, key)
-            for version, type_, at, place, key in rows
+            (version, address, type_, f"{at:%Y-%m-%d %H:%M:%S.%f} UTC", place)
+            for version, type_, at, place, address in rows
         ),
     )
-    return format_html("<table>{}</table>", body) if body else format_html("none")
+    head = format_html(
+        "<tr><th>Version</th><th>Event</th><th>Time</th><th>{}</th></tr>", "State or topic"
+    )
+    return format_html("<table>{}{}</table>", head, body) if body else format_html("{}", "none")
