@@ -21,7 +21,6 @@ from apps.payments import selectors, services
 from apps.payments.gateway import KeyReused, ProviderRefused, ProviderUnsure
 from apps.payments.management.settler import Settler
 from apps.payments.models import OrderExpiredAlready, Payment, PaymentAttempt, StripeEvent
-from apps.payments.tests.conftest import ROOT, eventually
 from apps.payments.tests.factories import (
     BUYER,
     NOW,
@@ -32,6 +31,7 @@ from apps.payments.tests.factories import (
     refund_requested,
 )
 from apps.payments.tests.integration.test_paying import facts_of, pay
+from apps.payments.tests.sandbox import ROOT, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

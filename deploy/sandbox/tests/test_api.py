@@ -459,8 +459,8 @@ def test_no_key_is_a_401_in_stripes_shape(sandbox, header: dict[str, str]) -> No
     assert body["error"]["message"].startswith("You did not provide an API key")
 
 
-def test_the_key_may_come_as_basic_authentication_too(sandbox, settings) -> None:
-    name = base64.b64encode(f"{settings.STRIPE_KEY}:".encode()).decode()
+def test_the_key_may_come_as_basic_authentication_too(sandbox) -> None:
+    name = base64.b64encode(f"{sandbox.key}:".encode()).decode()
 
     status, _ = request(
         sandbox, "GET", "/v1/payment_intents", headers={"Authorization": f"Basic {name}"}
@@ -484,8 +484,8 @@ def test_the_key_may_come_as_basic_authentication_too(sandbox, settings) -> None
         ("GET", "/v1/payment_intents/..%2f..", None),
     ],
 )
-def test_malformed_requests_are_refused(sandbox, settings, method, path, body) -> None:
-    headers = {"Authorization": f"Bearer {settings.STRIPE_KEY}"}
+def test_malformed_requests_are_refused(sandbox, method, path, body) -> None:
+    headers = {"Authorization": f"Bearer {sandbox.key}"}
 
     status, answer = request(sandbox, method, path, body=body, headers=headers)
 
@@ -493,8 +493,8 @@ def test_malformed_requests_are_refused(sandbox, settings, method, path, body) -
     assert answer["error"]["type"] == "invalid_request_error"
 
 
-def test_a_huge_body_is_refused(sandbox, settings) -> None:
-    headers = {"Authorization": f"Bearer {settings.STRIPE_KEY}"}
+def test_a_huge_body_is_refused(sandbox) -> None:
+    headers = {"Authorization": f"Bearer {sandbox.key}"}
 
     status, _ = request(sandbox, "POST", "/v1/refunds", body="a" * 300_000, headers=headers)
 

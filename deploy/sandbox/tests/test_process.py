@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import stripe
 
-from apps.payments.tests.conftest import ROOT, SandboxProcess
+from apps.payments.tests.sandbox import KEY, ROOT, SECRET, SandboxProcess
 
+KEYS = {"STRIPE_KEY": KEY, "STRIPE_WEBHOOK_SECRET": SECRET}
 CARD = {"amount": 1250, "currency": "usd", "allowed_payment_method_types": ["card"]}
 
 
@@ -84,10 +85,10 @@ def test_the_page_shows_payments_to_people(tmp_path) -> None:
     sandbox.stop()
 
 
-def test_controls_refuse_strangers_and_nonsense(sandbox, settings) -> None:
+def test_controls_refuse_strangers_and_nonsense(sandbox) -> None:
     with urllib.request.urlopen(f"{sandbox.url}/_sandbox/health", timeout=10) as response:
         assert response.status == 200
-    key = {"Authorization": f"Bearer {settings.STRIPE_KEY}"}
+    key = {"Authorization": f"Bearer {sandbox.key}"}
     for path, data, headers, status in (
         ("/_sandbox/faults", b"kind=decline", {}, 401),
         ("/_sandbox/faults", b"kind=explode", key, 400),
@@ -123,7 +124,7 @@ def test_faults_are_counted_down_listed_and_cleared(sandbox) -> None:
     [
         (["--bind=nowhere"], {}, "--bind must look like"),
         (["--bind=127.0.0.1:0"], {"STRIPE_KEY": ""}, "STRIPE_KEY is not set"),
-        (["--bind=192.0.2.1:1"], {}, "cannot listen on 192.0.2.1:1"),
+        (["--bind=192.0.2.1:1"], KEYS, "cannot listen on 192.0.2.1:1"),
     ],
 )
 def test_a_wrong_start_says_what_is_wrong(tmp_path, arguments, environment, words) -> None:

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import stripe
 
-from apps.payments.tests.conftest import SandboxProcess, eventually
+from apps.payments.tests.sandbox import SandboxProcess, eventually
 
 CARD = {"amount": 1250, "currency": "usd", "allowed_payment_method_types": ["card"]}
 
@@ -72,14 +72,12 @@ def pay(sandbox: SandboxProcess, card: str = "visa") -> None:
     )
 
 
-def test_webhooks_are_signed_as_the_official_library_verifies_them(
-    told, receiver, settings
-) -> None:
+def test_webhooks_are_signed_as_the_official_library_verifies_them(told, receiver) -> None:
     pay(told)
     eventually(lambda: len(receiver.received) == 3)
 
     events = [
-        stripe.Webhook.construct_event(body, signature, settings.STRIPE_WEBHOOK_SECRET)
+        stripe.Webhook.construct_event(body, signature, told.secret)
         for signature, body in receiver.received
     ]
 
