@@ -88,6 +88,8 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 STATIC_URL = "/static/"
+# Every service's files, whichever service collects them: all of them share one /static/.
+STATICFILES_DIRS: tuple[Path, ...] = tuple(sorted(BASE_DIR.glob("apps/*/static")))
 STATIC_ROOT = Path(env_str("STATIC_ROOT", str(BASE_DIR / "staticfiles")))
 STORAGES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
