@@ -28,8 +28,8 @@ def test_staff_sign_in_and_see_every_list_of_a_service(new_page, stack: Stack, s
     for address in lists:
         answer = page.goto(address)
         assert answer.status == 200, address
-        if page.locator("#result_list th a").count():
-            page.locator("#result_list th a").first.click()
+        if page.locator("#result_list tbody th a").count():
+            page.locator("#result_list tbody th a").first.click()
             expect(page.locator("#content")).to_be_visible()
             assert "Server Error" not in page.title(), address
 
@@ -49,7 +49,7 @@ def test_customers_do_not_see_the_administration(new_page, stack: Stack, service
     page = new_page()
     pages.sign_up(page)
 
-    page.goto(f"/{service}/admin/")
+    answer = page.goto(f"/{service}/admin/")
 
-    assert page.url.startswith(f"{stack.base_url}/auth/signin/")
+    assert answer.status == 403
     expect(page.locator("#content-main")).to_have_count(0)

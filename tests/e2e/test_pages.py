@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Response, expect
 
 from tests.e2e import pages
 from tests.e2e.people import PASSWORD, Person, make_email, make_title
@@ -53,6 +53,11 @@ def visit_main_pages(page: Page, ticket: str) -> Iterator[str]:
     yield "not found"
 
 
+def is_missing(answer: Response) -> bool:
+    """Tell whether a part of a page could not be loaded; pages themselves may well be not found."""
+    return answer.status >= 400 and answer.request.resource_type != "document"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_has_grave_faults_of_accessibility(new_page, seller: Person, scheme) -> None:
     ticket = seller.list_ticket()
@@ -96,18 +101,21 @@ def test_account_is_made_by_keyboard_alone(new_page) -> None:
     expect(page.get_by_role("button", name="Sign out")).to_be_visible()
 
 
-def test_pages_load_nothing_from_elsewhere_and_report_no_error(
+def test_pages_load_all_of_their_parts_from_here_and_report_no_error(
     new_page, seller: Person, base_url: str
 ) -> None:
     ticket = seller.list_ticket()
     page = new_page()
-    foreign: list[str] = []
+    asked: list[str] = []
+    missing: list[str] = []
     errors: list[str] = []
-    page.on("request", lambda request: foreign.append(request.url))
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("response", lambda answer: missing.append(answer.url) if is_missing(answer) else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
 
     for _ in visit_main_pages(page, f"/tickets/{ticket['id']}/"):
         assert page.locator("body").is_visible()
 
-    assert [url for url in foreign if not url.startswith(base_url)] == []
+    assert [url for url in asked if not url.startswith(base_url)] == []
+    assert missing == []
     assert errors == []

@@ -51,7 +51,8 @@ class Watcher:
                 "enable.auto.commit": False,
             }
         )
-        self.deserialize = AvroDeserializer(SchemaRegistryClient({"url": stack.registry}))
+        self.schemas = SchemaRegistryClient({"url": stack.registry})
+        self.deserialize = AvroDeserializer(self.schemas)
         partitions = [
             TopicPartition(topic, number)
             for topic in TOPICS
@@ -105,3 +106,4 @@ def watching(stack: Stack) -> Iterator[Watcher]:
         yield watcher
     finally:
         watcher.consumer.close()
+        watcher.schemas.close()
