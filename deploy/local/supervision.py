@@ -102,12 +102,11 @@ class Supervisor:
         self.config = config
         self.process: subprocess.Popen[bytes] | None = None
 
-    @property
-    def remote(self) -> Any:  # noqa: ANN401 - the methods of supervisor's own interface
-        # A new connection each time: one cannot be shared by threads.
+    def ask(self, method: str, *arguments: object) -> Any:  # noqa: ANN401 - supervisor's answers
+        """Call a method of supervisor's own interface, on a connection that no thread shares."""
         transport = SupervisorTransport(None, None, f"unix://{socket_path(self.config)}")
-        proxy = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
-        return proxy.supervisor
+        with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as proxy:
+            return getattr(proxy.supervisor, method)(*arguments)
 
     def launch(self, launches: Mapping[Entry, Launch]) -> None:
         """Start supervisord with nothing running yet; raises CannotContinue if it does not come."""
@@ -136,17 +135,17 @@ class Supervisor:
 
     def answers(self) -> bool:
         try:
-            return bool(self.remote.getState()["statename"] == "RUNNING")
+            return bool(self.ask("getState")["statename"] == "RUNNING")
         except (OSError, xmlrpc.client.Error):
             return False
 
     def infos(self) -> dict[str, dict[str, Any]]:
         """Return supervisor's own knowledge of each process by its name."""
-        return {info["name"]: info for info in self.remote.getAllProcessInfo()}
+        return {info["name"]: info for info in self.ask("getAllProcessInfo")}
 
     def start(self, name: str) -> None:
         try:
-            self.remote.startProcess(name, False)  # noqa: FBT003 - XML-RPC has no names
+            self.ask("startProcess", name, False)  # noqa: FBT003 - XML-RPC has no names
         except xmlrpc.client.Fault as fault:
             if fault.faultCode != ALREADY_STARTED:
                 raise
@@ -155,7 +154,7 @@ class Supervisor:
         """Stop these processes together, and wait until they have ended."""
         for name in names:
             try:
-                self.remote.stopProcess(name, False)  # noqa: FBT003
+                self.ask("stopProcess", name, False)  # noqa: FBT003
             except xmlrpc.client.Fault as fault:
                 if fault.faultCode != NOT_STARTED:
                     raise
@@ -168,7 +167,7 @@ class Supervisor:
 
     def shut_down(self) -> None:
         """End supervisord itself, and with it whatever it still has."""
-        self.remote.shutdown()
+        self.ask("shutdown")
 
     def ended(self) -> bool:
         return self.process is not None and self.process.poll() is not None
