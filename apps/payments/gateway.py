@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, Protocol
 
 import stripe
@@ -35,6 +36,10 @@ log = structlog.get_logger(__name__)
 
 class ProviderUnsure(Exception):
     """Nobody knows whether it happened: no answer, a 5xx, too busy, or the same key in use."""
+
+
+class KeyInUse(ProviderUnsure):
+    """Another request with this key is under way, whose outcome is this one's, too."""
 
 
 class KeyReused(ProviderUnsure):
@@ -258,6 +263,8 @@ def _translated() -> Iterator[None]:
         log.error("the provider does not accept STRIPE_KEY", why=str(exc))  # noqa: TRY400
         raise ProviderUnsure(str(exc)) from exc
     except stripe.StripeError as exc:
+        if exc.http_status == HTTPStatus.CONFLICT:
+            raise KeyInUse(str(exc)) from exc
         raise ProviderUnsure(f"{type(exc).__name__}: {exc.user_message or exc}") from exc
 
 

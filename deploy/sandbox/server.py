@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
@@ -120,7 +121,8 @@ class Handler(BaseHTTPRequestHandler):
         if answer.lost:
             time.sleep(answer.hang_seconds)
             self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
             return
         body = answer.body.encode()
         reason = HTTPStatus(answer.status).phrase
@@ -131,8 +133,11 @@ class Handler(BaseHTTPRequestHandler):
             *(["Connection: close"] if self.close_connection else []),
         ]
         head = "\r\n".join(lines).encode("latin-1", "replace")
-        self.wfile.write(head + b"\r\n\r\n" + body)
         self.log_message('"%s" %s', self.requestline, answer.status)
+        try:
+            self.wfile.write(head + b"\r\n\r\n" + body)
+        except OSError:
+            self.close_connection = True  # whoever asked has gone
 
 
 def _control_params(request: Request) -> dict[str, object]:

@@ -20,7 +20,7 @@ from apps.outbox.publish import publish
 from apps.outbox.transactions import transactional
 from apps.payments import selectors
 from apps.payments.events import PaymentFact, PaymentFailed, PaymentStarted, PaymentSucceeded
-from apps.payments.gateway import Gateway, Intent, ProviderRefused, ProviderUnsure
+from apps.payments.gateway import Gateway, Intent, KeyInUse, ProviderRefused, ProviderUnsure
 from apps.payments.models import Payment, PaymentAttempt
 from apps.payments.services.writing import (
     closed,
@@ -139,6 +139,9 @@ def _drive(attempt: PaymentAttempt, gateway: Gateway, clock: Clock) -> PaymentAt
         return fail_attempt(
             payment_id=str(attempt.pk), code=refusal.code, message=refusal.message, now=clock()
         )
+    except KeyInUse:
+        # The same step is under way for another click, and has time until the settler is due.
+        return selectors.get_attempt(payment_id=str(attempt.pk))
     except ProviderUnsure as exc:
         log.warning("the provider's answer is not known", payment_id=str(attempt.pk), why=str(exc))
         at = clock() + ASK_AGAIN_AFTER

@@ -22,7 +22,7 @@ TELLING = frozenset(
 
 def store_webhook(*, webhook: Webhook, now: datetime) -> bool:
     """Keep a webhook before anything is done about it; tell whether it is new."""
-    is_telling = webhook.type in TELLING
+    is_telling = webhook.type in TELLING and bool(webhook.intent_id)
     try:
         StripeEvent.objects.create(
             id=webhook.id,
@@ -50,10 +50,11 @@ def process_webhook(*, event: StripeEvent, now: datetime) -> None:
     if event.type == "payment_intent.succeeded":
         awaiting.add(PaymentAttempt.Status.FAILED)
     attempts = PaymentAttempt.objects.filter(status__in=awaiting)
-    # The id of the intent may be unknown here, when the answer that held it was lost.
-    known = attempts.filter(intent_id=event.intent_id).update(settle_at=now, settle_tries=0)
+    hint = {"settle_at": now, "settle_tries": 0}
+    known = attempts.filter(intent_id=event.intent_id).update(**hint)
     if not known and (payment_id := _uuid(event.payment_id)):
-        attempts.filter(pk=payment_id).update(settle_at=now, settle_tries=0)
+        # The answer that held the intent's id was lost; the provider names our payment in it.
+        attempts.filter(pk=payment_id, intent_id="").update(intent_id=event.intent_id, **hint)
     StripeEvent.objects.filter(pk=event.pk).update(
         state=StripeEvent.State.PROCESSED, processed_at=now
     )

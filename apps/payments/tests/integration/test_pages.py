@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -218,7 +219,7 @@ def test_with_a_live_key_no_card_is_offered_and_nothing_is_charged(settings) -> 
 def event(attempt: PaymentAttempt, kind: str = "payment_intent.succeeded", **changes: Any) -> str:
     subject = {
         "object": "payment_intent",
-        "id": attempt.intent_id or "pi_unknown_here",
+        "id": attempt.intent_id,
         "metadata": {"payment_id": str(attempt.pk)},
     }
     return json.dumps(
@@ -267,7 +268,6 @@ def test_a_webhook_has_a_pending_attempt_settled_at_once(sandbox, settings) -> N
 def test_a_webhook_finds_the_attempt_whose_intent_is_not_known_here(sandbox, settings) -> None:
     attempt = pending_attempt(sandbox)
     PaymentAttempt.objects.filter(pk=attempt.pk).update(intent_id="")
-    attempt.intent_id = ""
 
     tell(event(attempt), settings)
     Settler(sandbox.gateway()).run_once()
@@ -344,6 +344,19 @@ def test_unsigned_and_wrongly_signed_webhooks_are_refused_and_not_stored(sandbox
 
 def test_a_webhook_that_is_too_large_is_refused(settings) -> None:
     assert tell("x" * 400_000, settings).status_code in {400, 413}
+
+
+def test_a_webhook_that_names_no_intent_does_not_touch_the_attempts_that_have_none(
+    sandbox, settings
+) -> None:
+    order = order_now()
+    sandbox.fault("timeout_before", operation="create_intent")
+    choose(order)
+
+    tell(event(PaymentAttempt(), data={"object": {"object": "charge", "id": "ch_1"}}), settings)
+    Settler(sandbox.gateway(), clock=lambda: timezone.now() - timedelta(seconds=1)).run_once()
+
+    assert selectors.find_last_attempt(order_id=order.order_id).is_pending
 
 
 def test_webhooks_are_posted() -> None:

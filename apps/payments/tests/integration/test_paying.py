@@ -25,6 +25,7 @@ from apps.payments.tests.factories import (
     order_cancelled,
     payment_of,
 )
+from apps.payments.tests.sandbox import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -146,6 +147,30 @@ def test_a_second_click_joins_the_attempt_that_is_open(fake) -> None:
     assert (first.status, second.status) == (Status.PENDING, Status.SUCCEEDED)
     assert first.pk == second.pk
     assert len(fake.charges) == 1
+
+
+def test_a_second_click_during_a_slow_payment_neither_charges_again_nor_ends_the_first(
+    sandbox,
+) -> None:
+    order = make_order()
+    gateway = sandbox.gateway()
+    sandbox.fault("delay", operation="confirm_intent", seconds=1)
+
+    def first_click() -> PaymentAttempt:
+        try:
+            return pay(order, gateway)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(first_click)
+        eventually(lambda: not sandbox.control("GET", "faults"))
+        second = pay(order, gateway)
+        assert second.status == Status.PENDING
+        assert second.settle_at == NOW + timedelta(seconds=10)
+        assert first.result().status == Status.SUCCEEDED
+
+    assert len(sandbox.charges_of(order.order_id)) == 1
 
 
 def test_a_payment_repeated_after_its_success_is_refused_and_not_charged(fake) -> None:

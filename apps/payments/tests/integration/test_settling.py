@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -107,7 +106,7 @@ def test_a_charge_that_is_still_on_its_way_cannot_arrive_after_the_attempt_was_g
     settle(sandbox.gateway())
 
     assert last(order).status == Status.FAILED
-    time.sleep(1.5)  # the one thing waited for is that nothing happens
+    eventually(lambda: f"{attempt.intent_id}/confirm" in sandbox.text())
     assert sandbox.charges_of(order.order_id) == []
 
 
