@@ -1,61 +1,38 @@
-"""The admin's site: one sign-on for the staff of all services."""
+"""The admin's view of Django's own users, which are mere shadows here (docs/adr/0002)."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
-from django.contrib.admin import AdminSite
-from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.contrib import admin
+from django.contrib.auth.models import Group, User
+from django.http import HttpRequest
 
-from apps.core.identity import clear_session_cookie, sign_in_address
-
-
-class StaffSite(AdminSite):
-    site_header = settings.SITE_NAME
-    site_title = f"{settings.SITE_NAME} administration"
-    index_title = "Administration"
-    site_url = "/"
-
-    def login(
-        self,
-        request: HttpRequest,
-        extra_context: dict[str, Any] | None = None,  # noqa: ARG002
-    ) -> HttpResponse:
-        """Send whoever is not staff to the one sign-in page.
-
-        PrincipalMiddleware has already recognised the staff, so there is no form here.
-        """
-        back = request.GET.get("next", "")
-        if not back.startswith(f"/{_service(request)}/admin/"):
-            back = f"/{_service(request)}/admin/"
-        if self.has_permission(request):
-            return HttpResponseRedirect(back)
-        if getattr(request, "principal", None) is None:
-            return HttpResponseRedirect(sign_in_address(back))
-        # Sending them to sign in would lead them back here, round and round.
-        raise PermissionDenied
-
-    def logout(  # type: ignore[override]
-        self,
-        request: HttpRequest,
-        extra_context: dict[str, Any] | None = None,  # noqa: ARG002
-    ) -> HttpResponse:
-        """Sign out of everything."""
-        response = HttpResponseRedirect("/auth/signin/")
-        if request.method == "POST":
-            clear_session_cookie(response)
-        return response
-
-    def password_change(  # type: ignore[override]
-        self,
-        request: HttpRequest,  # noqa: ARG002
-        extra_context: dict[str, Any] | None = None,  # noqa: ARG002
-    ) -> HttpResponse:
-        """Passwords are changed where they live."""
-        return HttpResponseRedirect("/auth/account/")
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[User]
+else:
+    # Only the stubs know which model an admin is of.
+    ModelAdmin = admin.ModelAdmin
 
 
-def _service(request: HttpRequest) -> str:
-    return request.path.split("/")[1]
+class ShadowAdmin(ModelAdmin):
+    """Who has used this admin. Staff are made and dismissed at the auth service alone."""
+
+    list_display = ("email", "username", "is_active", "date_joined")
+    search_fields = ("email", "username")
+    ordering = ("email",)
+    fields = ("email", "username", "is_active", "date_joined")
+    readonly_fields = ("email", "username", "date_joined")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ANN401, ARG002
+        return False
+
+
+# Nobody's rights come from groups: whoever the token calls staff may do everything here.
+admin.site.unregister(Group)
+if admin.site.is_registered(User):
+    admin.site.unregister(User)
+    admin.site.register(User, ShadowAdmin)

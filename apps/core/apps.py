@@ -16,4 +16,4 @@ class BrandedAdminConfig(admin_apps.AdminConfig):
     """Django's admin behind the system's one staff sign-on."""
 
     default = False
-    default_site = "apps.core.admin.StaffSite"
+    default_site = "apps.core.site.StaffSite"

@@ -9,9 +9,10 @@ from django.http import HttpRequest
 
 
 def site(request: HttpRequest) -> dict[str, Any]:
-    """Give templates the person, the service's name and the brand's."""
+    """Give templates the person, the services' names and the brand's."""
     return {
         "principal": getattr(request, "principal", None),
         "service_name": settings.SERVICE_NAME,
+        "services": settings.SERVICES,
         "brand": settings.SITE_NAME,
     }

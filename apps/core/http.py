@@ -221,7 +221,8 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noq
 
 
 def page_not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:  # noqa: ARG001
-    return _error_page(request, 404, "not_found", "Not Found")
+    message = "The address may be mistyped, or what was here has been taken away."
+    return _error_page(request, 404, "not_found", "Not Found" if wants_json(request) else message)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

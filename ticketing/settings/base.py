@@ -16,6 +16,7 @@ JWT_KEY_PREVIOUS = env_str("JWT_KEY_PREVIOUS", "")
 JWT_LIFETIME_SECONDS = env_int("JWT_LIFETIME_SECONDS", 14 * 24 * 3600)
 TOKEN_RENEWAL = ""
 
+SERVICES: tuple[str, ...] = ("auth", "tickets", "orders", "payments", "expiration")
 SITE_NAME = env_str("SITE_NAME", "Gatefold")
 PUBLIC_URL = env_str("PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
 ALLOWED_HOSTS: tuple[str, ...] = env_list("ALLOWED_HOSTS", "127.0.0.1,localhost")
@@ -69,6 +70,8 @@ MIDDLEWARE: tuple[str, ...] = (
 TEMPLATES: tuple[dict[str, Any], ...] = (
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        # Before Django's own, whose admin takes its head from here.
+        "DIRS": (BASE_DIR / "apps" / "core" / "templates",),
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": (
@@ -125,6 +128,8 @@ REST_FRAMEWORK: dict[str, Any] = {
     },
 }
 SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Ticketing",
+    "DESCRIPTION": "Errors have one shape; names are in camelCase. Sign in at the auth service.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
