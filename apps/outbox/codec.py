@@ -31,6 +31,10 @@ class Schemas(Protocol):
         """Return the parsed record schema with this id."""
         ...
 
+    def close(self) -> None:
+        """Let go of the connection."""
+        ...
+
 
 class Codec:
     """Writes and reads records' values.
@@ -76,6 +80,10 @@ class Codec:
             Poison: the bytes can never be read.
         """
         return decode_record(value, self._schemas)
+
+    def close(self) -> None:
+        """Let go of the registry."""
+        self._schemas.close()
 
 
 def decode_record(value: bytes, schemas: Schemas) -> tuple[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -12,6 +13,7 @@ from django.conf import settings
 from apps.outbox.topics import FOREVER, Topic, dead_letter_topic, retry_topic
 
 TIMEOUT_SECONDS = 30
+PAUSE_SECONDS = 0.1
 BROKERS_DEFAULT = -1
 RAW = ".raw"
 
@@ -54,17 +56,26 @@ def create_topics(admin: AdminClient, topics: list[Topic]) -> list[Outcome]:
     Raises:
         KafkaException: Kafka is away or refuses.
     """
-    existing = admin.list_topics(timeout=TIMEOUT_SECONDS).topics
+    existing = _partitions(admin)
     return [
-        Outcome(topic=topic, change=_ensure(admin, topic, existing.get(topic.name)))
+        Outcome(topic=topic, change=_ensure(admin, topic, existing.get(topic.name, 0)))
         for topic in topics
     ]
 
 
-def _ensure(admin: AdminClient, topic: Topic, existing: object) -> Change:
-    have = len(getattr(existing, "partitions", {}))
-    if not have:
-        return Change.CREATED if _create(admin, topic) else Change.NONE
+def _partitions(admin: AdminClient) -> dict[str, int]:
+    topics = admin.list_topics(timeout=TIMEOUT_SECONDS).topics
+    return {name: len(topic.partitions) for name, topic in topics.items()}
+
+
+def _ensure(admin: AdminClient, topic: Topic, have: int) -> Change:
+    if not have and _create(admin, topic):
+        return Change.CREATED
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not have and time.monotonic() < deadline:
+        # Somebody has just created it, and not every broker knows it yet.
+        time.sleep(PAUSE_SECONDS)
+        have = _partitions(admin).get(topic.name, 0)
     if have < topic.partitions:
         grown = admin.create_partitions([NewPartitions(topic.name, topic.partitions)])
         grown[topic.name].result(TIMEOUT_SECONDS)

@@ -85,15 +85,23 @@ class RawWorker:
         Raises:
             Exception: something is wrong that waiting does not mend.
         """
-        self._client.subscribe([self._raw_topic])
-        log.info("raw_worker_started", topic=self._raw_topic)
+        self.subscribe()
         try:
             while not self._stopping.is_set():
                 self.run_once()
         finally:
-            self._client.close()
-            self._sender.close()
-            log.info("raw_worker_stopped", topic=self._raw_topic)
+            self.close()
+
+    def subscribe(self) -> None:
+        self._client.subscribe([self._raw_topic])
+        log.info("raw_worker_started", topic=self._raw_topic)
+
+    def close(self) -> None:
+        """Leave the group; what is not committed is read again by the next."""
+        self._client.close()
+        self._sender.close()
+        self._codec.close()
+        log.info("raw_worker_stopped", topic=self._raw_topic)
 
     def stop(self) -> None:
         """End the loop after the batch in hand."""

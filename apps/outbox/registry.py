@@ -51,6 +51,9 @@ class Registry:
             )
         )
 
+    def close(self) -> None:
+        self.client.close()
+
     def schema_id(self, topic: str, schema: LocalSchema) -> int:
         """Return the id under which the schema is registered for the topic.
 

@@ -156,6 +156,7 @@ class Relay:
         lease, self._lease = self._lease, None
         try:
             self._sender.close()
+            self._codec.close()
             self._store.close()
             if lease is not None:
                 self._store.release(lease)

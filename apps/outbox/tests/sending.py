@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import NewTopic
 from django.db import connections
 
@@ -99,6 +100,7 @@ class Bench:
 
     def __init__(self, settings, *, partitions=3, register=True):
         self.topic = f"test.gates-{uuid.uuid4().hex[:12]}"
+        self.partitions = partitions
         self.dlq = dead_letter_topic(self.topic)
         self.event_class = event_class(self.topic)
         self.registry = Registry.from_settings()
@@ -134,12 +136,23 @@ class Bench:
     def relay(self, *, sender=None, **options):
         relay = Relay(
             open_store(),
-            self.codec,
+            Codec(Registry.from_settings()),
             sender or Sender(timeout=15.0),
             **{"owner": uuid.uuid4().hex, "lease_seconds": 5.0} | options,
         )
         self._relays.append(relay)
         return relay
+
+    def sent(self):
+        """Count the topic's records, by its offsets."""
+        client = kafka.consumer("test-counter")
+        try:
+            return sum(
+                client.get_watermark_offsets(TopicPartition(self.topic, number), timeout=10)[1]
+                for number in range(self.partitions)
+            )
+        finally:
+            client.close()
 
     def records(self, topic=None, count=1):
         """Return the records of the topic, once there are `count`."""

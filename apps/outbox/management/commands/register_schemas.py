@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 from confluent_kafka.schema_registry.error import SchemaRegistryError
@@ -31,7 +32,10 @@ class Command(BaseCommand):
         parser.add_argument("--check", action="store_true", help="print the plan, change nothing")
 
     def handle(self, *_args: Any, check: bool, **_options: Any) -> None:  # noqa: ANN401
-        registry = Registry.from_settings()
+        with closing(Registry.from_settings()) as registry:
+            self._register(registry, check=check)
+
+    def _register(self, registry: Registry, *, check: bool) -> None:
         plans = plan(registry)
         for planned in plans:
             self._print(planned)

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+
+import pytest
+from django.db import connection
+
+from apps.outbox.models import OutboxEvent, RelayLease
+from apps.outbox.tests.sending import (
+    AVRO_DIR,
+    first_deliveries,
+    publish_all,
+    versions_of,
+    wait_for,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+State = OutboxEvent.State
+KEYS = 20
+VERSIONS = 25
+LEASE_SECONDS = 1.0
+
+
+@pytest.fixture
+def start():
+    """Start relay processes on the test's database, and kill at the end what is left of them."""
+    processes = []
+
+    def start():
+        options = {
+            "database": connection.settings_dict["NAME"],
+            "avro_dir": str(AVRO_DIR),
+            "owner": uuid.uuid4().hex,
+            "batch": 10,
+            "lease_seconds": LEASE_SECONDS,
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "apps.outbox.tests.relay_process", json.dumps(options)],
+            env=os.environ | {"LOG_LEVEL": "WARNING"},
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def published():
+    return OutboxEvent.objects.filter(state=State.PUBLISHED).count()
+
+
+def kill(process):
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def test_relay_killed_in_the_midst_loses_nothing_and_keeps_each_keys_order(sending, start):
+    for version in range(1, VERSIONS + 1):
+        publish_all(*[sending.opened(f"gate-{n}", version) for n in range(KEYS)])
+    total = KEYS * VERSIONS
+
+    for part in (1, 2, 3):
+        process = start()
+        wait_for(lambda part=part: published() >= total * part // 5)
+        kill(process)
+    start()
+    wait_for(lambda: published() == total, seconds=90)
+
+    versions = versions_of(sending.records(count=total))
+    assert versions.keys() == {f"gate-{n}" for n in range(KEYS)}
+    for of_key in versions.values():
+        assert first_deliveries(of_key) == list(range(1, VERSIONS + 1))
+
+
+def test_standby_takes_over_from_a_killed_leader(sending, start):
+    leader = start()
+    publish_all(sending.opened("north", 1))
+    wait_for(lambda: published() == 1)
+    first = RelayLease.objects.get()
+    start()
+
+    kill(leader)
+    publish_all(sending.opened("north", 2))
+    wait_for(lambda: published() == 2)
+
+    second = RelayLease.objects.get()
+    assert second.epoch == first.epoch + 1
+    assert second.owner != first.owner
+    assert versions_of(sending.records(count=2)) == {"north": [1, 2]}
+
+
+def test_stopped_leader_that_wakes_up_late_does_no_harm(sending, start):
+    leader = start()
+    publish_all(sending.opened("north", 1))
+    wait_for(lambda: published() == 1)
+
+    leader.send_signal(signal.SIGSTOP)
+    start()
+    publish_all(sending.opened("north", 2))
+    wait_for(lambda: published() == 2)
+    epoch = RelayLease.objects.get().epoch
+    leader.send_signal(signal.SIGCONT)
+    publish_all(sending.opened("north", 3))
+    wait_for(lambda: published() == 3)
+
+    versions = versions_of(sending.records(count=3))["north"]
+    assert first_deliveries(versions) == [1, 2, 3]
+    assert RelayLease.objects.get().epoch == epoch
+
+
+def test_relay_ends_on_sigterm_and_frees_its_lease(sending, start):
+    process = start()
+    publish_all(sending.opened("north"))
+    wait_for(lambda: published() == 1)
+
+    process.terminate()
+
+    assert process.wait(10) == 0
+    assert RelayLease.objects.get().expires_at.year == 1970
