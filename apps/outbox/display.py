@@ -118,7 +118,7 @@ def _avro_text(value: bytes) -> str:
     except (SchemaRegistryError, httpx.TransportError) as exc:
         return f"(The schema registry does not answer: {exc})\n{hex_dump(value)}"
     finally:
-        registry.client.close()
+        registry.close()
     return f"{name}\n{_indented(fields)}"
 
 

@@ -150,7 +150,7 @@ class Bench:
         return place.offset
 
     def close(self):
-        self.registry.client.close()
+        self.registry.close()
         for gone in self.admin.delete_topics([self.topic, self.retry, self.dlq]).values():
             gone.result(DEADLINE_SECONDS)
 

@@ -13,7 +13,6 @@ from apps.core.identity import COOKIE, issue_token
 from apps.outbox import dead_letters
 from apps.outbox.dead_letters import Failure, Record, Stage, State
 from apps.outbox.models import DeadLetter, OutboxEvent, ReceivedEvent, RelayLease
-from apps.outbox.tests.receiving import Bench
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("plain_static")]
 
@@ -79,12 +78,10 @@ def test_a_dead_letter_is_shown_with_its_reason_headers_and_bytes(staff):
     assert 'name="action" value="replay_selected"' in page
 
 
-def test_a_dead_letters_event_is_decoded(staff):
-    bench = Bench()
+def test_a_dead_letters_event_is_decoded(staff, bench):
     letter = a_letter(bench.value("lamp-in-avro", version=3))
 
     page = staff.get(f"{LETTERS}{letter.pk}/change/").content.decode()
-    bench.close()
 
     assert "test.lamps.LampLit" in page
     assert re.search(r"lamp_id&quot;: &quot;lamp-in-avro", page)

@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import override_settings
 
-from apps.outbox.tests.receiving import Bench, times_lit, wait_for
+from apps.outbox.tests.receiving import times_lit, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -34,8 +34,7 @@ call_command("consume_events")
 """
 
 
-def test_the_process_reads_until_it_is_told_to_stop(tmp_path):
-    bench = Bench()
+def test_the_process_reads_until_it_is_told_to_stop(bench, tmp_path):
     lamp = bench.send_lamp()
     liveness = tmp_path / "alive"
     name = connection.settings_dict["NAME"]
@@ -49,7 +48,6 @@ def test_the_process_reads_until_it_is_told_to_stop(tmp_path):
     assert status == 0
     assert liveness.exists()
     assert bench.committed() == 1
-    bench.close()
 
 
 def test_a_service_that_reads_nothing_has_no_such_process():

@@ -29,13 +29,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 QUICK = Patience(attempts=3, first_delay=0.02, longest_delay=0.05)
 
 
-@pytest.fixture
-def bench():
-    bench = Bench()
-    yield bench
-    bench.close()
-
-
 class Readers:
     """Makes consumers of the bench's group, and closes them."""
 
@@ -280,8 +273,15 @@ def test_too_many_dead_letters_stop_the_consumer_and_lose_nothing(bench, readers
     assert bench.committed() == 3
 
 
-def test_partitions_move_to_a_second_consumer_and_back_without_a_second_effect(readers, bench):
-    wide = Bench(partitions=4)
+@pytest.fixture
+def wide():
+    """Topics of four partitions."""
+    bench = Bench(partitions=4)
+    yield bench
+    bench.close()
+
+
+def test_partitions_move_to_a_second_consumer_and_back_without_a_second_effect(wide):
     wide_readers = Readers(wide)
     lamps = [wide.send_lamp(partition=number % 4) for number in range(40)]
     first = wide_readers.add()
@@ -309,4 +309,3 @@ def test_partitions_move_to_a_second_consumer_and_back_without_a_second_effect(r
 
     assert {times_lit(lamp) for lamp in lamps} == {1}
     assert OutboxEvent.objects.filter(aggregate_type="lit").count() == len(lamps)
-    wide.close()

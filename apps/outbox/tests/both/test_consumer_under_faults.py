@@ -22,7 +22,7 @@ from apps.outbox.consumer import CLIENT_OPTIONS, Consumer
 from apps.outbox.lanes import Patience
 from apps.outbox.models import DeadLetter
 from apps.outbox.receiver import Receiver
-from apps.outbox.tests.receiving import Bench, light, times_lit, wait_for
+from apps.outbox.tests.receiving import light, times_lit, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -72,13 +72,6 @@ client = DiesAtCommit(kafka.consumer(group, **CLIENT_OPTIONS))
 receiver = Receiver(group, {event_class(topic): handler}, Codec(Registry.from_settings()))
 Consumer(group, receiver, client=client, send=die, patience=Patience(attempts=1)).run()
 """
-
-
-@pytest.fixture
-def bench():
-    bench = Bench()
-    yield bench
-    bench.close()
 
 
 def consume(bench, condition, handler=light, patience=None, **options):

@@ -10,16 +10,8 @@ from django.utils import timezone
 from apps.outbox import dead_letters
 from apps.outbox.dead_letters import Failure, Record, Stage, State
 from apps.outbox.models import DeadLetter
-from apps.outbox.tests.receiving import Bench
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def bench():
-    bench = Bench()
-    yield bench
-    bench.close()
 
 
 def a_letter(bench, kind="handler"):
