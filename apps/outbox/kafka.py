@@ -57,6 +57,10 @@ def consumer(group: str, **overrides: Any) -> Consumer:  # noqa: ANN401 (librdka
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "isolation.level": "read_committed",
+            # A killed worker's partitions wait this long for its successor: by default 45 seconds,
+            # in which a reservation may run out. Heartbeats have a thread of their own.
+            "session.timeout.ms": 6_000,
+            "heartbeat.interval.ms": 1_500,
         }
         | overrides
     )
