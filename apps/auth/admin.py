@@ -24,7 +24,7 @@ else:
 class UserAdmin(ModelAdmin):
     """Read-only but for the actions, which go through services and so publish what changed."""
 
-    list_display = ("email", "id", "is_active", "is_staff", "registered_at", "version")
+    list_display = ("email", "is_active", "is_staff", "registered_at", "id")
     list_filter = ("is_active", "is_staff")
     search_fields = ("email", "id__exact")
     search_help_text = "An address, a part of one, or a user id"
