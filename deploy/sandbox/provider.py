@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
 from deploy.sandbox import objects
 from deploy.sandbox.cards import DECLINES, Decline, find_card
-from deploy.sandbox.errors import ApiError, invalid_integer, missing, no_such, unexpected_state
+from deploy.sandbox.errors import ApiError, missing, no_such, unexpected_state
 from deploy.sandbox.faults import WEBHOOK_FAULTS, Faults
 from deploy.sandbox.forms import Params
 from deploy.sandbox.objects import Body
+from deploy.sandbox.params import (
+    amount_of,
+    automatic_methods,
+    check_allowed_types,
+    currency_of,
+    flag,
+    integer,
+    metadata_of,
+)
 from deploy.sandbox.store import Store
 
-SMALLEST = 50
-LARGEST = 99_999_999
 CANCELLABLE = (
     "requires_payment_method",
     "requires_capture",
@@ -75,17 +81,17 @@ class Provider:
                 code="payment_method_types_no_longer_supported",
                 param="payment_method_types",
             )
-        _check_allowed_types(params)
+        check_allowed_types(params)
         intent = objects.payment_intent(
             params
             | {
-                "amount": _amount(params),
-                "currency": _currency(params),
-                "metadata": _metadata(params),
-                "automatic_payment_methods": _automatic(params),
+                "amount": amount_of(params),
+                "currency": currency_of(params),
+                "metadata": metadata_of(params),
+                "automatic_payment_methods": automatic_methods(params),
             }
         )
-        confirmed = _flag(params, "confirm")
+        confirmed = flag(params, "confirm")
         if "payment_method" in params or "payment_method_data" in params:
             intent["payment_method"] = self._method(params)["id"]
             intent["status"] = "requires_confirmation"
@@ -169,7 +175,7 @@ class Provider:
         reason = call.params.get("reason")
         if reason is not None and reason not in REFUND_REASONS:
             raise ApiError(400, f"Invalid reason: must be one of {', '.join(REFUND_REASONS)}")
-        amount = _integer(call.params, "amount") if "amount" in call.params else left
+        amount = integer(call.params, "amount") if "amount" in call.params else left
         if amount <= 0:
             raise ApiError(400, "Invalid positive integer", param="amount")
         if amount > left:
@@ -180,7 +186,7 @@ class Provider:
                 param="amount",
                 stored=True,
             )
-        refund = objects.refund(charged, amount, reason, _metadata(call.params))
+        refund = objects.refund(charged, amount, reason, metadata_of(call.params))
         self._save(refund, parent=charged["payment_intent"])
         charged["amount_refunded"] += amount
         charged["refunded"] = charged["amount_refunded"] == charged["amount"]
@@ -197,7 +203,7 @@ class Provider:
 
     def page(self, kind: str, url: str, params: Params) -> Body:
         """Return a page of objects, newest first, as every list endpoint of Stripe does."""
-        limit = _integer(params, "limit") if "limit" in params else 10
+        limit = integer(params, "limit") if "limit" in params else 10
         if not 1 <= limit <= 100:  # noqa: PLR2004 - Stripe's own bounds
             raise ApiError(400, "Invalid limit: must be between 1 and 100.", param="limit")
         cursors = {name: str(params.get(name, "")) for name in ("starting_after", "ending_before")}
@@ -227,7 +233,7 @@ class Provider:
                 param="return_url",
                 stored=True,
             )
-        if intent["automatic_payment_methods"] and _flag(call.params, "error_on_requires_action"):
+        if intent["automatic_payment_methods"] and flag(call.params, "error_on_requires_action"):
             raise ApiError(
                 400,
                 "error_on_requires_action cannot be used with automatic_payment_methods.",
@@ -238,7 +244,7 @@ class Provider:
         card = objects.card_behind(method)
         decline = call.decline or card.decline
         if card.needs_authentication and decline is None:
-            if not _flag(call.params, "error_on_requires_action"):
+            if not flag(call.params, "error_on_requires_action"):
                 return self._ask_for_authentication(intent, call)
             decline = DECLINES["authentication_required"]
         charged = objects.charge(intent, method, card, decline)
@@ -329,7 +335,7 @@ class Provider:
             raise no_such("token", token, param, 400)
         billing = data.get("billing_details", {})
         return objects.payment_method(
-            found, _metadata(data), billing if isinstance(billing, dict) else {}
+            found, metadata_of(data), billing if isinstance(billing, dict) else {}
         )
 
     def _charge_to_refund(self, params: Params) -> Body:
@@ -377,91 +383,3 @@ class Provider:
         self._store.add_delivery(event["id"], due)
         if fault is not None and fault.kind == "double_webhook":
             self._store.add_delivery(event["id"], due + fault.seconds)
-
-
-def _integer(params: Params, name: str) -> int:
-    value = params.get(name)
-    if value is None:
-        raise missing(name)
-    try:
-        return int(str(value))
-    except ValueError as exc:
-        raise invalid_integer(name, value) from exc
-
-
-def _amount(params: Params) -> int:
-    amount = _integer(params, "amount")
-    if amount < 1:
-        raise ApiError(
-            400,
-            "This value must be greater than or equal to 1.",
-            code="parameter_invalid_integer",
-            param="amount",
-        )
-    if amount < SMALLEST:
-        raise ApiError(
-            400,
-            "Amount must be at least $0.50 usd",
-            code="amount_too_small",
-            param="amount",
-        )
-    if amount > LARGEST:
-        raise ApiError(
-            400,
-            "Amount must be no more than $999,999.99",
-            code="amount_too_large",
-            param="amount",
-        )
-    return amount
-
-
-def _currency(params: Params) -> str:
-    currency = params.get("currency")
-    if currency is None:
-        raise missing("currency")
-    text = str(currency).lower()
-    if len(text) != 3 or not (text.isascii() and text.isalpha()):  # noqa: PLR2004 - ISO 4217
-        raise ApiError(400, f"Invalid currency: {currency}.", param="currency")
-    return text
-
-
-def _automatic(params: Params) -> Body | None:
-    """Return the intent's setting; without one, Stripe lets the dashboard choose the methods."""
-    given = params.get("automatic_payment_methods")
-    if "allowed_payment_method_types" in params:
-        return None
-    if isinstance(given, dict) and str(given.get("enabled")).lower() != "true":
-        return None
-    redirects = given.get("allow_redirects", "always") if isinstance(given, dict) else "always"
-    return {"allow_redirects": redirects, "enabled": True}
-
-
-def _check_allowed_types(params: Params) -> None:
-    types = params.get("allowed_payment_method_types", ["card"])
-    if not isinstance(types, list):
-        raise ApiError(400, "Invalid array", param="allowed_payment_method_types")
-    if "allowed_payment_method_types" in params and "automatic_payment_methods" in params:
-        raise ApiError(
-            400,
-            "You may only specify one of these parameters: allowed_payment_method_types, "
-            "automatic_payment_methods.",
-        )
-    if "card" not in types:
-        raise ApiError(
-            400,
-            "No valid payment method types for this Payment Intent: the sandbox knows cards only.",
-            param="allowed_payment_method_types",
-        )
-
-
-def _metadata(params: Params) -> dict[str, Any]:
-    metadata = params.get("metadata", {})
-    if metadata == "":
-        return {}
-    if not isinstance(metadata, dict):
-        raise ApiError(400, "Invalid hash: metadata", param="metadata")
-    return metadata
-
-
-def _flag(params: Params, name: str) -> bool:
-    return str(params.get(name, "false")).lower() == "true"

@@ -1,46 +1,20 @@
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any
-
 import pytest
 import uuid6
-from django.conf import settings
 from django.utils import timezone
-from django.utils.module_loading import import_string
 
-from apps.outbox.inbox import Message, process_once
 from apps.payments import services
-from apps.payments.events import OrderCreated
 from apps.payments.models import Payment, PaymentAttempt
 from apps.payments.tests.factories import (
     order_cancelled,
-    order_created,
     order_expired,
     payment_of,
     refund_requested,
 )
-from apps.payments.tests.integration.test_paying import facts_of, pay
+from apps.payments.tests.steps import facts_of, order_now, pay, receive
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def receive(event: Any, event_id: str = "") -> bool:
-    handlers = import_string(settings.EVENT_HANDLERS)
-    message = Message(
-        group=settings.CONSUMER_GROUP,
-        event_id=event_id or str(uuid6.uuid7()),
-        topic=event.topic,
-        partition=0,
-        offset=0,
-        key=event.aggregate_id,
-        event=event,
-    )
-    return process_once(message, handlers[type(event)])
-
-
-def order_now(**changes: Any) -> OrderCreated:
-    return order_created(expires_at=timezone.now() + timedelta(minutes=15), **changes)
 
 
 def test_a_created_order_may_be_paid(fake) -> None:

@@ -8,7 +8,6 @@ import pytest
 from django.db import IntegrityError, connection
 
 from apps.core.errors import NotSignedIn
-from apps.outbox.models import OutboxEvent
 from apps.payments import selectors, services
 from apps.payments.gateway import ProviderRefused, ProviderUnsure
 from apps.payments.models import (
@@ -26,22 +25,11 @@ from apps.payments.tests.factories import (
     payment_of,
 )
 from apps.payments.tests.sandbox import eventually
+from apps.payments.tests.steps import facts_of, pay
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Status = PaymentAttempt.Status
-
-
-def pay(order: Any, gateway: Any, method: str = "tok_visa", **more: Any) -> PaymentAttempt:
-    fields = {"order_id": order.order_id, "buyer_id": BUYER, "clock": lambda: NOW} | more
-    return services.pay_order(method=method, gateway=gateway, **fields)
-
-
-def facts_of(order: Any) -> list[str]:
-    """The names of the order's published facts, whose versions have no gaps."""
-    events = OutboxEvent.objects.filter(aggregate_id=order.order_id).order_by("version")
-    assert [event.version for event in events] == list(range(1, len(events) + 1))
-    return [event.type.split(".")[-2] for event in events]
 
 
 def test_an_order_is_paid_by_one_charge(sandbox) -> None:

@@ -17,13 +17,13 @@ from apps.payments.management.settler import Settler
 from apps.payments.models import OrderAlreadyPaid, Payment, PaymentAttempt
 from apps.payments.tests.factories import (
     NOW,
+    make_order,
     order_cancelled,
     order_expired,
     payment_of,
     refund_requested,
 )
-from apps.payments.tests.integration.test_handlers import order_now, receive
-from apps.payments.tests.integration.test_paying import facts_of, make_order, pay
+from apps.payments.tests.steps import facts_of, order_now, pay, receive
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection
@@ -16,39 +13,20 @@ from django.utils import timezone
 
 from apps.core.context import Trace, traced
 from apps.outbox.models import OutboxEvent
-from apps.payments import selectors, services
+from apps.payments import services
 from apps.payments.gateway import KeyReused, ProviderRefused, ProviderUnsure
 from apps.payments.management.settler import Settler
-from apps.payments.models import OrderExpiredAlready, Payment, PaymentAttempt, StripeEvent
+from apps.payments.models import PaymentAttempt, StripeEvent
 from apps.payments.tests.factories import (
-    BUYER,
     NOW,
     make_order,
-    order_cancelled,
-    order_expired,
-    payment_of,
-    refund_requested,
 )
-from apps.payments.tests.integration.test_paying import facts_of, pay
 from apps.payments.tests.sandbox import ROOT, eventually
+from apps.payments.tests.steps import MUCH_LATER, facts_of, last, pay, settle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Status = PaymentAttempt.Status
-MUCH_LATER = NOW + timedelta(hours=1)
-
-
-def settle(gateway: Any, now: Any = MUCH_LATER) -> bool:
-    return Settler(gateway, clock=lambda: now).run_once()
-
-
-def last(order: Any) -> PaymentAttempt:
-    return selectors.find_last_attempt(order_id=order.order_id)
-
-
-def close(order: Any, reason: Payment.Reason = Payment.Reason.EXPIRED) -> None:
-    event = order_expired(order) if reason == Payment.Reason.EXPIRED else order_cancelled(order)
-    services.close_payment(order=event, reason=reason, now=NOW)
 
 
 def test_a_timeout_after_the_money_was_taken_ends_as_paid(sandbox) -> None:
@@ -202,275 +180,6 @@ def test_an_attempt_that_another_settler_took_is_left_to_it(fake) -> None:
     services.settle_attempt(attempt=stale, gateway=fake, clock=lambda: MUCH_LATER)
 
     assert fake.calls == []
-
-
-# Closing: an order that expired or was cancelled.
-
-
-@pytest.mark.parametrize("reason", list(Payment.Reason))
-def test_a_payment_without_an_open_attempt_closes_at_once(reason: Payment.Reason) -> None:
-    order = make_order()
-
-    close(order, reason)
-    close(order, reason)
-
-    assert payment_of(order).state == Payment.State.CLOSED
-    assert facts_of(order) == ["closed"]
-
-
-def test_a_payment_with_an_open_attempt_closes_only_when_the_provider_says_not_paid(
-    sandbox,
-) -> None:
-    order = make_order()
-    sandbox.fault("timeout_before", operation="confirm_intent")
-    pay(order, sandbox.gateway())
-
-    close(order)
-    assert payment_of(order).state == Payment.State.CLOSING
-    assert facts_of(order) == ["started"]
-    settle(sandbox.gateway(), NOW)
-
-    assert payment_of(order).state == Payment.State.CLOSED
-    assert (last(order).failure_code, last(order).status) == ("expired", Status.FAILED)
-    assert facts_of(order) == ["started", "failed", "closed"]
-    assert sandbox.charges_of(order.order_id) == []
-
-
-def test_an_order_that_expires_while_its_charge_goes_through_is_found_paid(sandbox) -> None:
-    order = make_order()
-    sandbox.fault("timeout_after", operation="confirm_intent")
-    pay(order, sandbox.gateway())
-
-    close(order)
-    settle(sandbox.gateway(), NOW)
-
-    assert payment_of(order).state == Payment.State.PAID
-    assert facts_of(order) == ["started", "succeeded"]
-
-
-def test_a_decline_that_ends_the_last_attempt_of_a_closing_payment_closes_it(fake) -> None:
-    order = make_order()
-    fake.decline = "generic_decline"
-
-    class Closing(type(fake)):
-        def confirm_intent(self, **fields: Any) -> Any:
-            close(order, Payment.Reason.CANCELLED)
-            return super().confirm_intent(**fields)
-
-    with pytest.raises(services.PaymentDeclined):
-        pay(order, Closing("generic_decline"))
-
-    assert facts_of(order) == ["started", "failed", "closed"]
-
-
-def test_a_payment_that_is_closing_takes_no_further_attempt(fake) -> None:
-    order = make_order()
-    fake.answers["confirm_intent"] = [ProviderUnsure("timeout")]
-    pay(order, fake)
-    close(order)
-    fake.calls.clear()
-
-    assert pay(order, fake).status == Status.PENDING
-
-    assert fake.calls == []
-
-
-def test_a_paid_payment_is_not_closed_by_a_late_expiry(fake) -> None:
-    order = make_order()
-    pay(order, fake)
-
-    close(order)
-
-    assert payment_of(order).state == Payment.State.PAID
-    assert facts_of(order) == ["started", "succeeded"]
-
-
-def test_the_expiry_of_an_unknown_order_closes_it_so_that_its_hold_ends() -> None:
-    order = make_order()
-    Payment.objects.filter(pk=order.order_id).delete()
-
-    close(order)
-    services.record_order(order=order, now=NOW)
-
-    assert payment_of(order).state == Payment.State.CLOSED
-    assert facts_of(order) == ["closed"]
-
-
-def test_an_expiry_that_meets_a_payment_in_the_same_moment_never_loses_either(sandbox) -> None:
-    """Whoever comes first, the order ends paid with one charge, or closed with none."""
-    gateway = sandbox.gateway()
-    for _ in range(10):
-        order = make_order()
-        with ThreadPoolExecutor(1) as other:
-            expiry = other.submit(close, order)
-            with contextlib.suppress(services.PaymentDeclined, OrderExpiredAlready):
-                pay(order, gateway)
-            expiry.result()
-        settle(gateway)
-        payment = payment_of(order)
-        charges = len(sandbox.charges_of(order.order_id))
-        assert (payment.state, charges) in {(Payment.State.PAID, 1), (Payment.State.CLOSED, 0)}
-
-
-# Refunds
-
-
-def test_a_refund_is_given_once_however_often_it_is_requested(sandbox) -> None:
-    order = make_order()
-    attempt = pay(order, sandbox.gateway())
-    request = refund_requested(order, str(attempt.pk))
-
-    for _ in range(2):
-        services.request_refund(payment_id=request.payment_id, reason=request.reason, now=NOW)
-    settle(sandbox.gateway())
-    services.request_refund(payment_id=request.payment_id, reason=request.reason, now=NOW)
-    settle(sandbox.gateway())
-
-    [refund] = sandbox.client().refunds.list({"payment_intent": attempt.intent_id}).data
-    assert refund.amount == 1250
-    assert (last(order).status, last(order).refund_id) == (Status.REFUNDED, refund.id)
-    assert payment_of(order).state == Payment.State.REFUNDED
-    assert facts_of(order) == ["started", "succeeded", "refunded"]
-
-
-@pytest.mark.parametrize("kind", ["timeout_before", "timeout_after", "error_after"])
-def test_a_refund_whose_answer_was_lost_is_given_once(sandbox, kind: str) -> None:
-    order = make_order()
-    attempt = pay(order, sandbox.gateway())
-    services.request_refund(payment_id=str(attempt.pk), reason="Sold meanwhile.", now=NOW)
-    sandbox.fault(kind, operation="create_refund")
-
-    settle(sandbox.gateway())
-    assert last(order).status == Status.REFUND_DUE
-    settle(sandbox.gateway(), MUCH_LATER + timedelta(hours=1))
-
-    assert last(order).status == Status.REFUNDED
-    assert len(sandbox.client().refunds.list({"payment_intent": attempt.intent_id}).data) == 1
-    assert facts_of(order).count("refunded") == 1
-
-
-def test_money_that_staff_gave_back_at_the_provider_is_not_given_back_again(sandbox) -> None:
-    order = make_order()
-    attempt = pay(order, sandbox.gateway())
-    by_hand = sandbox.client().refunds.create({"payment_intent": attempt.intent_id})
-
-    services.request_refund(payment_id=str(attempt.pk), reason="Sold meanwhile.", now=NOW)
-    settle(sandbox.gateway())
-
-    assert last(order).refund_id == by_hand.id
-
-
-def test_a_refund_that_is_refused_stays_due_and_says_why(fake) -> None:
-    order = make_order()
-    attempt = pay(order, fake)
-    services.request_refund(payment_id=str(attempt.pk), reason="Sold meanwhile.", now=NOW)
-    fake.answers["refund_intent"] = [ProviderRefused("balance", "Not enough balance.")]
-
-    settle(fake)
-
-    assert (last(order).status, last(order).last_error) == (
-        Status.REFUND_DUE,
-        "Not enough balance.",
-    )
-
-
-def test_two_settlers_that_meet_over_a_refund_record_it_once(fake) -> None:
-    order = make_order()
-    attempt = pay(order, fake)
-    services.request_refund(payment_id=str(attempt.pk), reason="Sold meanwhile.", now=NOW)
-
-    for _ in range(2):
-        services.record_refund(payment_id=str(attempt.pk), refund_id="re_1", now=NOW)
-
-    assert facts_of(order).count("refunded") == 1
-
-
-def test_the_late_success_of_an_attempt_that_was_given_up_is_recorded(fake) -> None:
-    """It should not happen; if it does, the order may revive, or the money goes back."""
-    order = make_order()
-    fake.answers["confirm_intent"] = [ProviderUnsure("timeout")]
-    attempt = pay(order, fake)
-    close(order)
-    settle(fake)
-    assert payment_of(order).state == Payment.State.CLOSED
-
-    intent = fake.put_status(attempt.intent_id, "succeeded")
-    services.record_outcome(payment_id=str(attempt.pk), intent=intent, now=NOW)
-
-    assert payment_of(order).state == Payment.State.PAID
-    assert facts_of(order) == ["started", "failed", "closed", "succeeded"]
-
-
-# Crashes
-
-CRASH = """
-import os, signal, sys
-import django
-django.setup()
-from django.conf import settings
-from apps.payments import services
-from apps.payments.gateway import StripeGateway
-
-step, order_id, buyer_id, api_base = sys.argv[1:]
-
-class Mortal(StripeGateway):
-    pass
-
-def deadly(name):
-    def call(self, **fields):
-        if step == f"before {name}":
-            os.kill(os.getpid(), signal.SIGKILL)
-        answer = getattr(StripeGateway, name)(self, **fields)
-        if step == f"after {name}":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return answer
-    return call
-
-for name in ("create_method", "create_intent", "confirm_intent"):
-    setattr(Mortal, name, deadly(name))
-gateway = Mortal(key=settings.STRIPE_KEY, api_base=api_base)
-services.pay_order(order_id=order_id, buyer_id=buyer_id, method="tok_visa", gateway=gateway)
-"""
-
-
-@pytest.mark.parametrize(
-    ("step", "charges"),
-    [
-        ("before create_method", 0),
-        ("after create_method", 0),
-        ("after create_intent", 0),
-        ("before confirm_intent", 0),
-        ("after confirm_intent", 1),
-    ],
-)
-def test_a_process_killed_between_any_two_steps_leaves_a_payment_that_is_settled_once(
-    sandbox, step: str, charges: int
-) -> None:
-    order = make_order(now=timezone.now())
-    result = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", CRASH, step, order.order_id, BUYER, sandbox.url],
-        cwd=ROOT,
-        env=os.environ
-        | {
-            "DJANGO_SETTINGS_MODULE": "ticketing.settings.payments",
-            "MONGODB_DATABASE": connection.settings_dict["NAME"],
-        },
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert result.returncode == -signal.SIGKILL, result.stderr
-    assert last(order).status == Status.PENDING
-
-    for _ in range(2):
-        settle(sandbox.gateway(), timezone.now() + timedelta(minutes=1))
-
-    assert last(order).status == (Status.SUCCEEDED if charges else Status.FAILED)
-    assert len(sandbox.charges_of(order.order_id)) == charges
-    assert facts_of(order) == ["started", "succeeded" if charges else "failed"]
-
-
-# The loop
 
 
 def test_the_loop_waits_while_the_database_is_away_and_stops_when_told(fake) -> None:
