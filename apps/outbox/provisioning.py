@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 from django.conf import settings
 
 from apps.outbox.topics import FOREVER, Topic, dead_letter_topic, retry_topic

@@ -10,7 +10,7 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Literal, Protocol
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
@@ -44,7 +44,7 @@ class Client(Protocol):
     def poll(self, timeout: float, /) -> Message | None: ...
     def consume(self, num_messages: int, timeout: float) -> list[Message]: ...
     def seek(self, partition: TopicPartition, /) -> None: ...
-    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> Any: ...  # noqa: ANN401
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: Literal[False]) -> object: ...
     def close(self) -> None: ...
 
 

@@ -88,7 +88,8 @@ def carry_out(registry: Registry, planned: Plan) -> int:
 
 def _plan(registry: Registry, subject: str, schema: LocalSchema) -> Plan:
     compatibility = _compatibility(registry, subject)
-    step, reasons = Step.NEW, ()
+    step = Step.NEW
+    reasons: tuple[str, ...] = ()
     if registry.find(subject, schema) is not None:
         step = Step.UNCHANGED
     elif registry.exists(subject):

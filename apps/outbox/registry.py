@@ -132,9 +132,8 @@ class Registry:
         found = []
         for number in sorted(numbers, reverse=True):
             version = self.client.get_version(subject, number)
-            text = version.schema.schema_str if version.schema else None
-            if version.schema_id is not None and text:
-                found.append((version.schema_id, json.loads(text)))
+            if version.schema_id is not None and version.schema.schema_str:
+                found.append((version.schema_id, json.loads(version.schema.schema_str)))
         return found
 
 

@@ -155,7 +155,7 @@ def _attempt_on_sql(body: Callable[[], R]) -> R:
 
 
 def _longest_delay(attempt: int) -> float:
-    return min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2**attempt)
+    return min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0**attempt)
 
 
 def _is_transient(exc: OperationalError) -> bool:

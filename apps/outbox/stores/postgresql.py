@@ -91,7 +91,7 @@ class PostgresStore:
         beyond = "true"
         if page is not None:
             beyond = f"aggregate_id {'>=' if page.is_unfinished else '>'} %(after)s"
-        parameters = {"limit": limit, "after": page.after if page else ""}
+        parameters: dict[str, str | int] = {"limit": limit, "after": page.after if page else ""}
         with connection.cursor() as cursor:
             cursor.execute(PENDING.format(beyond=beyond), parameters)
             return [_row(values) for values in cursor.fetchall()]
