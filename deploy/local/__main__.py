@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 import xmlrpc.client
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from deploy.local import testing
 from deploy.local.config import SERVICES, Config, directories, load
@@ -143,10 +143,10 @@ def main(arguments: Sequence[str]) -> int:
     return commands[options.command](config)
 
 
-def guarded(arguments: Sequence[str]) -> int:
-    """Turn what a person can mend into one clear line."""
+def guarded_call(call: Callable[[], int]) -> int:
+    """Turn what a person can mend into one clear line, and return the exit status."""
     try:
-        return main(arguments)
+        return call()
     except CannotContinue as exc:
         print(f"\nticketing: {exc}", file=sys.stderr)
         return 1
@@ -168,4 +168,4 @@ def guarded(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(sys.argv[1:]))
+    sys.exit(guarded_call(lambda: main(sys.argv[1:])))

@@ -93,6 +93,7 @@ def mongod(config: Config) -> Launch:
             *("--dbpath", str(config.data / "mongod"), "--port", str(config.ports["mongod"])),
             *("--bind_ip", "127.0.0.1", "--nounixsocket", "--replSet", "rs0", "--quiet"),
             *("--wiredTigerCacheSizeGB", "0.5", "--oplogSize", "512"),
+            *("--slowms", "2000"),
             # What a killed process had written in its transaction is locked for so long; ours end
             # within ten seconds.
             *("--setParameter", "transactionLifetimeLimitSeconds=15"),
@@ -136,6 +137,7 @@ def java(config: Config, name: str, heap: str) -> tuple[str, ...]:
     archive = config.cache / "archives" / f"{name}-{fetch.digest_of_locks()}.jsa"
     return (
         str(fetch.java(config.cache)),
+        "--enable-native-access=ALL-UNNAMED",
         *(f"-Xmx{heap}", "-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
         *("-XX:+ExitOnOutOfMemoryError", "-XX:+AutoCreateSharedArchive"),
         *(f"-XX:SharedArchiveFile={archive}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off"),

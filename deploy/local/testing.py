@@ -37,7 +37,7 @@ class Part:
 
 # The shared apps run on both stores: on MongoDB with tickets' settings, on PostgreSQL with orders'.
 PARTS: dict[str, Part] = {
-    "local": Part(("deploy/local/tests",)),
+    "local": Part(("deploy/local/tests",), needs="servers"),
     "sandbox": Part(("deploy/sandbox/tests",)),
     "contract": Part(("tests/contract",), "orders", "servers"),
     "core": Part(("apps/core/tests",), "tickets", "servers"),
