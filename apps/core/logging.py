@@ -7,6 +7,7 @@ import sys
 from typing import Any, TextIO
 
 import structlog
+from django.conf import settings
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 NOISY = ("pymongo", "asyncio", "urllib3", "httpx", "httpcore", "stripe", "celery.utils.functional")
@@ -27,11 +28,12 @@ def configure(config: dict[str, Any]) -> None:
     """Send everything to standard error, each line with the service and what it belongs to.
 
     Args:
-        config: {"level": "INFO", "format": "console" or "json"}, and optionally "service".
+        config: {"level": "INFO", "format": "console" or "json"}; "service" is SERVICE_NAME
+            unless it is given.
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
-        _name_service(str(config.get("service", ""))),
+        _name_service(str(config.get("service", settings.SERVICE_NAME))),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),
@@ -66,8 +68,7 @@ def configure(config: dict[str, Any]) -> None:
 
 def _name_service(service: str) -> Processor:
     def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        if service:
-            event.setdefault("service", service)
+        event.setdefault("service", service)
         return event
 
     return add
