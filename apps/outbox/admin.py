@@ -52,6 +52,9 @@ class ReadOnlyAdmin(ModelAdmin):
     exact_search: ClassVar[tuple[str, ...]] = ()
     """Fields that a search compares whole: an index can do that, and a substring needs none."""
 
+    class Media:
+        css: ClassVar = {"all": ("outbox/admin.css",)}
+
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
         return False
 
@@ -134,18 +137,8 @@ class ReceivedEventAdmin(ReadOnlyAdmin):
 @admin.register(DeadLetter)
 class DeadLetterAdmin(ReadOnlyAdmin):
     list_display = (
-        "last_failed_at",
-        "stage",
-        "topic",
-        "group",
-        "key_text",
-        "event_type",
-        "error_kind",
-        "error",
-        "attempts",
-        "replays",
-        "state",
-        "resolved_by",
+        *("last_failed_at", "state", "error_kind", "error", "event_type", "key_text"),
+        *("topic", "attempts", "replays", "resolved_by"),
     )
     list_filter = ("state", "stage", "error_kind", TopicFilter)
     search_fields = ("event_id",)
@@ -225,6 +218,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
             "title": "Discard dead letters",
             "opts": self.opts,
             "letters": letters,
+            "media": self.media,
             "checkbox_name": ACTION_CHECKBOX_NAME,
             "reason_is_missing": is_asked,
         }
