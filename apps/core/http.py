@@ -226,7 +226,7 @@ def page_not_found(request: HttpRequest, exception: Exception | None = None) -> 
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    message = "Something went wrong on our side. Nothing was charged because of it."
+    message = "Something went wrong on our side. Try again in a moment."
     return _error_page(request, 500, "server_error", message)
 
 
