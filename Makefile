@@ -15,8 +15,8 @@ help: ## show these commands
 run: .venv/.local ## start the whole system (PORT=8000, EXPIRATION_WINDOW_SECONDS=900, STRIPE_KEY=…)
 	@exec $(LOCAL) up
 
-servers: .venv/.local ## start the servers alone, to work on a service against them
-	@exec $(LOCAL) servers
+servers: .venv/.local ## start the servers alone, to work on a service against them (P="mongod kafka": some)
+	@exec $(LOCAL) servers $(P)
 
 status: .venv/.local ## each process: state, since, restarts, memory
 	@$(LOCAL) status

@@ -31,10 +31,13 @@ def up(config: Config) -> int:
     return run(Stack(config, STACK), closing_table)
 
 
-def only_servers(config: Config) -> int:
+def only_servers(config: Config, names: Sequence[str]) -> int:
     """Start the servers without the services, and write what connects to them."""
+    for name in names:
+        if name not in SERVERS_ALONE:
+            raise CannotContinue(f"{name!r} is no server. There are: {', '.join(SERVERS_ALONE)}.")
     say("Starting the servers")
-    return run(Stack(config, STACK, SERVERS_ALONE), write_environments)
+    return run(Stack(config, STACK, names or SERVERS_ALONE), write_environments)
 
 
 def write_environments(config: Config) -> str:
@@ -115,7 +118,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m deploy.local", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="start everything, and stay with it until Ctrl-C")
-    commands.add_parser("servers", help="start the servers alone, and write what connects to them")
+    servers = "start the servers alone, or some of them, and write what connects to them"
+    commands.add_parser("servers", help=servers).add_argument("names", nargs="*")
     commands.add_parser("down", help="stop what another terminal has started")
     commands.add_parser("status", help="each process: state, since, restarts, memory")
     of_logs = commands.add_parser("logs", help="follow the logs of all processes, or of some")
@@ -125,6 +129,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     of_manage = commands.add_parser("manage", help="run a management command of a service")
     of_manage.add_argument("service")
     of_manage.add_argument("arguments", nargs=argparse.REMAINDER)
+    commands.add_parser("check", help="check migrations, settings and schemas of every service")
     of_test = commands.add_parser("test", help="run all tests on servers of their own")
     of_test.add_argument("parts", nargs="*", metavar="PART", help=", ".join(testing.PARTS))
     return parser.parse_args(arguments)
@@ -134,12 +139,16 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     if options.command == "test":
         return testing.run(options.parts)
+    if options.command == "check":
+        return testing.check()
     config = load()
     if options.command == "logs":
         return logs(config, options.names, follow=not options.no_follow)
     if options.command == "manage":
         return manage(config, options.service, options.arguments)
-    commands = {"up": up, "servers": only_servers, "down": down, "status": status, "reset": reset}
+    if options.command == "servers":
+        return only_servers(config, options.names)
+    commands = {"up": up, "down": down, "status": status, "reset": reset}
     return commands[options.command](config)
 
 

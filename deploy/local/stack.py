@@ -36,7 +36,7 @@ STACK: tuple[Entry, ...] = (
     migrate("expiration", "mongod"),
     once("topics", manage("auth", "create_topics"), "kafka", unless_changed=("ticketing/topics.py", "apps/outbox/**/*.py")),
     once("schemas", manage("auth", "register_schemas"), "registry", unless_changed=("avro/**/*.avsc", "apps/outbox/**/*.py")),
-    once("connector", manage("orders", "apply_connector"), "connect", "topics", "migrate-orders"),
+    once("connector", manage("orders", "apply_connector"), "connect", "migrate-orders", *EVENTS),
     once("collectstatic", manage("tickets", "collectstatic", "--no-input", "--verbosity=0", "--ignore=redoc", "--ignore=rest_framework"), unless_changed=("apps/**/static/**/*", *CODE)),
     once("accounts", manage("auth", "create_demo_accounts"), "migrate-auth", unless_changed=("apps/auth/management/**/*.py",)),
     once("seed", seed, "migrate-tickets", "accounts", unless_changed=("apps/tickets/management/**/*.py",)),

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local.config import FOR_TESTS, ROOT, directories, load
+from deploy.local.config import FOR_TESTS, ROOT, SERVICES, directories, load
 from deploy.local.entries import environment_of_tests
 from deploy.local.errors import CannotContinue
 from deploy.local.output import bold, duration, last_lines, say
@@ -24,6 +24,13 @@ SECONDS_TO_COME_UP = 300
 SECONDS_TO_STOP = 60
 # Long enough to pay in a browser, short enough to wait for a reservation's end.
 E2E_WINDOW = "20"
+# What `make check` asks of each service, and of the schemas, which all of them share.
+CHECKS = (
+    ("makemigrations", "--check", "--dry-run"),
+    ("check", "--database", "default", "--fail-level", "WARNING"),
+)
+SCHEMA_CHECKS = (("register_schemas",), ("register_schemas", "--check"))
+CHECKED_AGAINST = ("postgres", "mongod", "registry")
 
 
 @dataclass(frozen=True)
@@ -132,7 +139,9 @@ class TestRun:
         self.tally.add(name, done.returncode if paths else 1, report)
 
     @contextmanager
-    def running(self, command: str, extra: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    def running(
+        self, command: str, extra: Mapping[str, str], *names: str
+    ) -> Iterator[dict[str, str]]:
         """Keep `deploy.local COMMAND` running on free ports; give what connects to it."""
         home = self.directory / command
         home.mkdir()
@@ -146,7 +155,7 @@ class TestRun:
         started = time.monotonic()
         with output.open("wb") as log:
             process = subprocess.Popen(
-                measured("deploy.local", command),
+                measured("deploy.local", command, *names),
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -194,6 +203,39 @@ class TestRun:
             if done.returncode != 0:
                 return False
         return True
+
+
+def check() -> int:
+    """Run Django's checks of every service, and register every schema, on throw-away servers.
+
+    The servers are needed: some checks ask the database, and the registry is the judge of schemas.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="ticketing-check-"))
+    run = TestRun(directory)
+    commands: list[tuple[str, tuple[str, ...]]] = []
+    commands += [(service, arguments) for service in SERVICES for arguments in CHECKS]
+    commands += [(SERVICES[0], arguments) for arguments in SCHEMA_CHECKS]
+    bad = []
+    try:
+        with run.running("servers", {FOR_TESTS: "1"}, *CHECKED_AGAINST) as environment:
+            for service, arguments in commands:
+                done = subprocess.run(
+                    (sys.executable, "manage.py", *arguments),
+                    cwd=ROOT,
+                    env=environment | {"DJANGO_SETTINGS_MODULE": f"ticketing.settings.{service}"},
+                    check=False,
+                    text=True,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                )
+                if done.returncode != 0:
+                    bad.append(f"{service}: manage.py {' '.join(arguments)}")
+                    say(f"{bad[-1]}\n{done.stdout}")
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    say(f"failed: {', '.join(bad)}" if bad else "migrations, checks and schemas are in order")
+    return 1 if bad else 0
 
 
 def wait_until_up(process: subprocess.Popen[bytes], home: Path, output: Path) -> None:
