@@ -110,8 +110,10 @@ def account(request: HttpRequest) -> HttpResponse:
         request.POST if action == "password" else None, prefix="password"
     )
     form = email_form if action == "email" else password_form
+    status = 400 if form.is_bound else 200
     if form.is_bound and not is_allowed(SignInThrottle, request):
         form.add_error(None, TOO_MANY)
+        status = 429
     elif form.is_bound and form.is_valid():
         try:
             user, said = _change(user, form)
@@ -121,7 +123,6 @@ def account(request: HttpRequest) -> HttpResponse:
             messages.success(request, said)
             return _signed_in(request, user, request.path)
     facts = {"user": user, "email_form": email_form, "password_form": password_form}
-    status = 400 if form.is_bound else 200
     return render(request, "accounts/account.html", facts, status=status)
 
 

@@ -77,6 +77,14 @@ def say(request: HttpRequest) -> HttpResponse:
     return HttpResponse()
 
 
+def renew_during_an_outage(principal, *, now):
+    raise OperationalError
+
+
+def renew_to_nothing(principal, *, now):
+    return ""
+
+
 urlpatterns = [
     *service_urls(settings.SERVICE_NAME),
     api_path("api/echo", Echo.as_view()),

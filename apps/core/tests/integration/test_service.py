@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from django.db import connection
 from django.db.utils import ConnectionHandler
+from django.templatetags.static import static
 from django.test import Client
 from django.utils import timezone
 
@@ -291,3 +294,67 @@ def test_a_forged_staff_token_opens_nothing(client, settings):
     client.cookies["session"] = forged
 
     assert client.get(ADMIN).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        (f"{ADMIN}auth/", f"{ADMIN}auth/"),
+        ("//evil.example/", ADMIN),
+        ("https://evil.example/", ADMIN),
+        ("", ADMIN),
+    ],
+)
+def test_the_admins_sign_in_leads_staff_on_and_never_astray(client, staff_token, after, expected):
+    client.cookies["session"] = staff_token
+
+    assert client.get(f"{ADMIN}login/", {"next": after})["Location"] == expected
+
+
+def test_a_link_cannot_sign_staff_out(client, staff_token):
+    client.cookies["session"] = staff_token
+
+    assert "session" not in client.get(f"{ADMIN}logout/").cookies
+    assert client.get(ADMIN).status_code == 200
+
+
+def test_passwords_are_changed_where_they_live(client, staff_token):
+    client.cookies["session"] = staff_token
+
+    assert client.get(f"{ADMIN}password_change/")["Location"] == "/auth/account/"
+
+
+def test_the_shadows_of_staff_are_shown_and_not_made(client, staff_token):
+    client.cookies["session"] = staff_token
+    # Where users live they have an admin of their own.
+    shadows = f"{ADMIN}auth/user/"
+    expected = (200, 403) if settings.AUTH_USER_MODEL == "auth.User" else (404, 404)
+
+    assert (client.get(shadows).status_code, client.get(f"{shadows}add/").status_code) == expected
+    assert client.get(f"{ADMIN}auth/group/").status_code == 404
+
+
+def test_a_visitor_stays_signed_in_while_tokens_cannot_be_renewed(client, settings):
+    settings.TOKEN_RENEWAL = "apps.core.tests.urls.renew_during_an_outage"
+    long_ago = timezone.now() - timedelta(seconds=settings.JWT_LIFETIME_SECONDS * 0.6)
+    client.cookies["session"] = issue_token("42", "ada@example.com", is_staff=False, now=long_ago)
+
+    response = client.get("/api/mine")
+
+    assert response.json() == {"ownerId": "42"}
+    assert "session" not in response.cookies
+
+
+def test_a_visitor_whose_account_is_gone_loses_the_cookie(client, settings):
+    settings.TOKEN_RENEWAL = "apps.core.tests.urls.renew_to_nothing"
+    long_ago = timezone.now() - timedelta(seconds=settings.JWT_LIFETIME_SECONDS * 0.6)
+    client.cookies["session"] = issue_token("42", "ada@example.com", is_staff=False, now=long_ago)
+
+    response = client.get("/api/mine")
+
+    assert response.status_code == 401
+    assert response.cookies["session"].value == ""
+
+
+def test_a_style_sheet_that_was_not_collected_breaks_no_page():
+    assert static("core/never-collected.css") == "/static/core/never-collected.css"
