@@ -56,7 +56,7 @@ def test_deadlock_runs_the_loser_again():
 
     in_threads(lambda: bump("a", "b"), lambda: bump("b", "a"))
 
-    assert len(attempts) == 3
+    assert len(attempts) >= 3
     assert RelayLease.objects.get(name="a").owner == RelayLease.objects.get(name="b").owner
 
 
