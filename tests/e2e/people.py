@@ -6,11 +6,12 @@ import secrets
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 
-from tests.e2e.stack import eventually
+from tests.e2e.stack import LONGEST_WINDOW_SECONDS, PATIENCE_SECONDS, eventually
 
 PASSWORD = "correct horse battery"
 TIMEOUT_SECONDS = 30.0
@@ -112,6 +113,19 @@ class Person:
             ),
             what=f"ticket {ticket_id} to be held by {order_id}",
         )
+
+    def wait_for_end(self, order: Json) -> timedelta:
+        """Wait until an unpaid order is cancelled and its ticket free; return how late that was."""
+        deadline = datetime.fromisoformat(order["expiresAt"])
+        window = (deadline - datetime.now(UTC)).total_seconds()
+        assert window < LONGEST_WINDOW_SECONDS, "start the stack with EXPIRATION_WINDOW_SECONDS=20"
+
+        def has_ended() -> bool:
+            is_cancelled = self.see_order(order["id"])["status"] == "cancelled"
+            return is_cancelled and "orderId" not in self.see_ticket(order["ticketId"])
+
+        eventually(has_ended, within=window + PATIENCE_SECONDS, what="the reservation to end")
+        return datetime.now(UTC) - deadline
 
 
 @contextmanager

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from tests.e2e.people import DECLINED_CARD, Person, signed_up
-from tests.e2e.stack import LONGEST_WINDOW_SECONDS, eventually
+from tests.e2e.stack import eventually
 
 BUYERS = 50
 GRACE = timedelta(seconds=2)
@@ -186,18 +186,9 @@ def test_unpaid_order_is_cancelled_and_its_ticket_free_two_seconds_after_its_dea
 ) -> None:
     ticket = seller.list_ticket()
     order = buyer.reserve(ticket["id"])
-    deadline = datetime.fromisoformat(order["expiresAt"])
-    window = (deadline - datetime.now(UTC)).total_seconds()
-    assert window < LONGEST_WINDOW_SECONDS, "start the stack with EXPIRATION_WINDOW_SECONDS=20"
     buyer.wait_until_held(ticket["id"], order["id"])
 
-    def has_ended() -> bool:
-        is_cancelled = buyer.see_order(order["id"])["status"] == "cancelled"
-        return is_cancelled and "orderId" not in buyer.see_ticket(ticket["id"])
+    lateness = buyer.wait_for_end(order)
 
-    eventually(has_ended, within=window + 30, what="the reservation to end")
-    ended_at = datetime.now(UTC)
-
-    assert deadline <= ended_at <= deadline + GRACE
-    late = buyer.pay(order["id"])
-    assert late.status_code == 400
+    assert timedelta(0) <= lateness <= GRACE
+    assert buyer.pay(order["id"]).status_code == 400

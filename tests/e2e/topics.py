@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaError, TopicPartition
+import httpx
+from confluent_kafka import OFFSET_END, Consumer, Message, TopicPartition
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
+from confluent_kafka.schema_registry.error import SchemaRegistryError
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from tests.e2e.stack import PATIENCE_SECONDS, Stack
@@ -44,6 +47,7 @@ class Watcher:
 
     def __init__(self, stack: Stack) -> None:
         self.seen: list[Seen] = []
+        self.unread: deque[Message] = deque()
         self.consumer = Consumer(
             {
                 "bootstrap.servers": stack.kafka,
@@ -68,23 +72,22 @@ class Watcher:
 
     def read(self, seconds: float) -> None:
         message = self.consumer.poll(seconds)
-        if message is None:
-            return
-        if message.error():
-            assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
-            return
-        context = SerializationContext(message.topic(), MessageField.VALUE)
-        self.seen.append(
-            Seen(
-                topic=message.topic(),
-                key=message.key().decode(),
-                fields=self.deserialize(message.value(), context),
-                headers={name: value.decode() for name, value in message.headers()},
-            )
-        )
+        if message is not None and not message.error():
+            self.unread.append(message)
+        # While the registry is away, records wait here for another look.
+        with suppress(httpx.HTTPError, SchemaRegistryError):
+            while self.unread:
+                self.seen.append(self.decode(self.unread[0]))
+                self.unread.popleft()
 
-    def list_types(self, key: str, topic: str) -> list[str]:
-        return [record.type for record in self.seen if (record.key, record.topic) == (key, topic)]
+    def decode(self, message: Message) -> Seen:
+        context = SerializationContext(message.topic(), MessageField.VALUE)
+        return Seen(
+            topic=message.topic(),
+            key=message.key().decode(),
+            fields=self.deserialize(message.value(), context),
+            headers={name: value.decode() for name, value in message.headers()},
+        )
 
     def wait_for(self, key: str, event_type: str, *, within: float = PATIENCE_SECONDS) -> Seen:
         """Return the first record of the type with the key; `seen` keeps all that passes."""
