@@ -42,7 +42,8 @@ class SelfReliantScheduler(Scheduler):
     @property
     def producer(self) -> Producer:
         """Connects when it is used: Celery's own waits for Redis before beat's first tick."""
-        return self.Producer(self.connection, auto_declare=False)
+        producer: Producer = self.app.amqp.Producer(self.connection, auto_declare=False)
+        return producer
 
     def apply_async(
         self,
@@ -55,4 +56,4 @@ class SelfReliantScheduler(Scheduler):
             return super().apply_async(entry, producer=producer, advance=advance, **options)
         except SchedulingError as exc:
             logger.warning("Beat runs %s itself: %s", entry.task, exc)
-            return app.tasks[entry.task].apply(kwargs=entry.kwargs)
+            return app.tasks[str(entry.task)].apply(kwargs=entry.kwargs)

@@ -25,7 +25,7 @@ from ticketing.settings.orders import *  # noqa: E402, F403
 from ticketing.settings.payments import *  # noqa: E402, F403
 from ticketing.settings.tickets import DEMO_SELLER_ID  # noqa: E402, F401
 
-INSTALLED_APPS = (  # type: ignore[no-redef]
+INSTALLED_APPS = (
     *SQL_APPS,
     *BASE_APPS,
     "apps.outbox",
