@@ -16,7 +16,7 @@ import pytest
 
 from deploy.local.config import ROOT, directories, load
 from deploy.local.leftovers import MARK, marked
-from deploy.local.ports import find_free
+from deploy.local.ports import NAMES, find_free, variable
 from deploy.local.status import status_table
 from deploy.local.supervision import Supervisor
 
@@ -37,7 +37,10 @@ class Runner:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.output = directory / "output"
-        self.environment = dict(os.environ) | {
+        # The ports of the servers that this test run itself stands on are not for the small stack.
+        ports = {variable(name) for name in NAMES}
+        kept = {name: value for name, value in os.environ.items() if name not in ports}
+        self.environment = kept | {
             "TICKETING_DIR": str(directory),
             "TICKETING_CACHE": str(directories(os.environ)[1]),
             "PORT": str(find_free(())),
