@@ -40,11 +40,13 @@ class Part:
     paths: tuple[str, ...]
     service: str = ""
     needs: str = ""
+    options: tuple[str, ...] = ()
 
 
 # The shared apps run on both stores: on MongoDB with tickets' settings, on PostgreSQL with orders'.
 PARTS: dict[str, Part] = {
-    "local": Part(("deploy/local/tests",), needs="servers"),
+    # These wait more than they work.
+    "local": Part(("deploy/local/tests",), "", "servers", ("-n", "4")),
     "sandbox": Part(("deploy/sandbox/tests",)),
     "contract": Part(("tests/contract",), "orders", "servers"),
     "core": Part(("apps/core/tests",), "tickets", "servers"),
@@ -128,7 +130,7 @@ class TestRun:
         say(bold(f"\n== {name}: {' '.join(part.paths)}"))
         report = self.directory / f"{name}.xml"
         settings = (f"--ds=ticketing.settings.{part.service}",) if part.service else ()
-        command = measured("pytest", "-q", f"--junitxml={report}", *settings, *paths)
+        command = measured("pytest", "-q", f"--junitxml={report}", *settings, *part.options, *paths)
         done = subprocess.run(
             command,
             cwd=ROOT,
