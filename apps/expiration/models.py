@@ -29,6 +29,8 @@ class Deadline(models.Model):
     version = models.PositiveIntegerField(default=1)
     settled_at = models.DateTimeField(null=True, blank=True)
     """When it fired or was forgotten."""
+    correlation_id = models.CharField(max_length=128, default="", blank=True)
+    """The request that made the order, which the deadline's event still belongs to."""
 
     class Meta:
         db_table = "expiration_deadline"

@@ -6,6 +6,7 @@ import logging
 from datetime import datetime
 from functools import partial
 
+from apps.core.context import Trace, current_trace, traced
 from apps.expiration.events import ExpirationCompleted
 from apps.expiration.gateway import alarm_clock
 from apps.expiration.models import Deadline
@@ -27,7 +28,9 @@ def set_deadline(*, order_id: str, expires_at: datetime) -> None:
     """
     if find_deadline(order_id) is not None:
         return
-    Deadline.objects.create(order_id=order_id, expires_at=expires_at)
+    Deadline.objects.create(
+        order_id=order_id, expires_at=expires_at, correlation_id=current_trace().correlation_id
+    )
     on_commit(partial(alarm_clock.set, order_id=order_id, expires_at=expires_at))
 
 
@@ -43,7 +46,10 @@ def fire_deadline(*, order_id: str, now: datetime) -> bool:
     if deadline is None or not deadline.is_due(now):
         return False
     deadline.fire(now=now)
-    publish(ExpirationCompleted(order_id=order_id, expires_at=deadline.expires_at, fired_at=now))
+    with traced(Trace(correlation_id=deadline.correlation_id), order_id=order_id):
+        publish(
+            ExpirationCompleted(order_id=order_id, expires_at=deadline.expires_at, fired_at=now)
+        )
     return True
 
 

@@ -33,6 +33,7 @@ class Migration(migrations.Migration):
                 ),
                 ("version", models.PositiveIntegerField(default=1)),
                 ("settled_at", models.DateTimeField(blank=True, null=True)),
+                ("correlation_id", models.CharField(blank=True, default="", max_length=128)),
             ],
             options={
                 "db_table": "expiration_deadline",

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
+from apps.core.context import Trace, traced
 from apps.expiration import services
 from apps.expiration.events import OrderCancelled, OrderCompleted, OrderCreated
 from apps.expiration.handlers import HANDLERS
@@ -50,6 +51,17 @@ def test_passed_deadline_is_published_once_with_its_time():
         "expires_at": int(NOON.timestamp() * 1000),
         "fired_at": int(NOON.timestamp() * 1000) + 1,
     }
+
+
+def test_passed_deadline_belongs_to_the_request_that_made_the_order():
+    event = make_event()
+    with traced(Trace(correlation_id="request-1")):
+        receive(event)
+
+    services.fire_deadline(order_id=event.order_id, now=AFTER)
+
+    [published] = list_published(event.order_id)
+    assert json.loads(published.headers)["ce_correlationid"] == "request-1"
 
 
 def test_early_alarm_does_nothing():
