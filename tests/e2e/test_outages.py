@@ -26,6 +26,7 @@ OTHERS = (
 # Kafka and Connect are Java: they take their time to start on a machine that has other work.
 RECOVERY_SECONDS = 4 * PATIENCE_SECONDS
 PAID_ALREADY = "order_already_paid"
+SOLD_VERSION = 3
 
 
 @pytest.mark.parametrize("process", [*SERVERS, *OTHERS])
@@ -46,11 +47,13 @@ def test_purchase_survives_the_death_of_a_server(
         within=RECOVERY_SECONDS,
         what=f"order {order['id']} to be complete",
     )
+    # Listed, held, sold: the third version is made of OrderCompleted, so that has come through too.
     eventually(
-        lambda: calmly(lambda: buyer.see_ticket(ticket["id"]).get("orderId") == order["id"]),
+        lambda: calmly(lambda: buyer.see_ticket(ticket["id"])["version"] == SOLD_VERSION),
         within=RECOVERY_SECONDS,
-        what=f"ticket {ticket['id']} to be the buyer's",
+        what=f"ticket {ticket['id']} to be sold",
     )
+    assert buyer.see_ticket(ticket["id"])["orderId"] == order["id"]
     assert count_charges(stack, order["id"]) == 1
     assert ticket["id"] not in {each["id"] for each in buyer.http.get("/api/tickets").json()}
 
