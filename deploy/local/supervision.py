@@ -110,6 +110,7 @@ class Supervisor:
 
     def launch(self, launches: Mapping[Entry, Launch]) -> None:
         """Start supervisord with nothing running yet; raises CannotContinue if it does not come."""
+        socket_path(self.config).unlink(missing_ok=True)  # a killed one leaves it
         path = self.config.generated / "supervisord.conf"
         path.parent.mkdir(exist_ok=True)
         path.touch(mode=0o600)  # it holds the services' secrets
