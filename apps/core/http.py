@@ -32,6 +32,7 @@ STATUS_OF_KIND: dict[type[DomainError], int] = {
 TOO_LARGE = "The request is too large."
 UNAVAILABLE = "The service cannot reach its database just now. Please try again in a moment."
 RETRY_AFTER_SECONDS = "5"
+MOST_LEVELS = 32
 CHALLENGE = 'Bearer realm="ticketing"'
 UNDERSCORE = re.compile(r"(?<=[a-z0-9])_([a-z0-9])")
 CAPITAL = re.compile(r"(?<=[a-z0-9])([A-Z])")
@@ -56,12 +57,19 @@ def camelize_keys(data: Any) -> Any:  # noqa: ANN401
     return data
 
 
-def underscore_keys(data: Any) -> Any:  # noqa: ANN401
-    """Return the same data with every key in snake_case."""
+def underscore_keys(data: Any, levels: int = MOST_LEVELS) -> Any:  # noqa: ANN401
+    """Return the same data with every key in snake_case.
+
+    Raises:
+        ParseError: it is nested deeper than `levels`. orjson reads 1,024 levels, which is more
+            than Python's stack holds.
+    """
+    if isinstance(data, dict | list) and not levels:
+        raise exceptions.ParseError("The request is nested too deeply.", code="malformed_json")
     if isinstance(data, dict):
-        return {underscore(key): underscore_keys(value) for key, value in data.items()}
+        return {underscore(key): underscore_keys(value, levels - 1) for key, value in data.items()}
     if isinstance(data, list):
-        return [underscore_keys(value) for value in data]
+        return [underscore_keys(value, levels - 1) for value in data]
     return data
 
 

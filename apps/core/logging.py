@@ -75,6 +75,20 @@ def _name_service(service: str) -> Processor:
 
 
 def _renderers(kind: str) -> list[Processor]:
+    """Return what turns an event into a line.
+
+    Tracebacks go without the variables, which structlog shows unless it is told not to: they hold
+    passwords and tokens. Drawing those of a deep stack takes minutes, too, and meanwhile nobody
+    else in the process can log.
+    """
     if kind == "json":
-        return [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        frames = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        return [
+            structlog.processors.ExceptionRenderer(frames),
+            structlog.processors.JSONRenderer(),
+        ]
+    return [
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    ]

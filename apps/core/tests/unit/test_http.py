@@ -84,6 +84,15 @@ def test_what_is_not_json_is_refused(body):
         parse(body)
 
 
+@pytest.mark.parametrize("opening", [b"[", b'{"a":', b'{"a":['])
+def test_what_is_nested_deeper_than_any_request_is_refused(opening):
+    closing = opening.translate(bytes.maketrans(b"[{", b"]}"), delete=b'"a:')[::-1]
+    body = opening * 500 + b"1" + closing * 500
+
+    with pytest.raises(exceptions.ParseError, match="nested too deeply"):
+        parse(body)
+
+
 def test_a_huge_body_is_refused_unread(settings):
     class Endless:
         read_bytes = 0

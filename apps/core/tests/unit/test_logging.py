@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import logging
+import time
+import uuid
 
 import pytest
 import structlog
@@ -50,6 +52,36 @@ def test_a_failure_is_logged_with_its_traceback(lines):
 
     (line,) = lines()
     assert line["exception"][0]["exc_type"] == "ValueError"
+
+
+@pytest.mark.parametrize("kind", ["console", "json"])
+def test_a_traceback_does_not_tell_what_the_variables_held(kind, lines, capsys):
+    configure({"level": "INFO", "format": kind, "service": "orders"})
+    password = uuid.uuid4().hex
+    try:
+        int(password[:0])
+    except ValueError:
+        logging.getLogger("library").exception("failed")
+
+    written = capsys.readouterr().err
+    assert "invalid literal" in written
+    assert password not in written
+
+
+def test_a_traceback_of_a_thousand_frames_is_written_at_once(lines, capsys):
+    configure({"level": "INFO", "format": "console", "service": "orders"})
+
+    def fall(facts):
+        return fall([facts])
+
+    began = time.perf_counter()
+    try:
+        fall([])
+    except RecursionError:
+        logging.getLogger("library").exception("failed")
+
+    assert time.perf_counter() - began < 2
+    assert "RecursionError" in capsys.readouterr().err
 
 
 def test_what_belongs_to_a_message_ends_with_it(lines):
