@@ -67,10 +67,9 @@ def _ask(attempt: PaymentAttempt, gateway: Gateway, clock: Clock) -> None:
         except (ProviderUnsure, ProviderRefused) as exc:
             # Nothing is confirmed before its id is remembered, and a failed attempt remembers
             # none: no money moved, and none will.
+            if not _give_up_unannounced(payment_id, clock()):
+                raise  # the request that began it goes on, and has an intent by now
             log.info("given up before it began", payment_id=payment_id, why=str(exc))
-            payment = Payment.objects.get(pk=attempt.order_id)
-            code, message = GIVEN_UP[payment.closed_because]
-            fail_attempt(payment_id=payment_id, code=code, message=message, now=clock())
             return
     intent = gateway.retrieve_intent(intent_id=attempt.intent_id)
     if attempt.is_pending and not (intent.is_decided or intent.is_under_way):
@@ -78,6 +77,20 @@ def _ask(attempt: PaymentAttempt, gateway: Gateway, clock: Clock) -> None:
     attempt = record_outcome(payment_id=payment_id, intent=intent, now=clock())
     if not attempt.is_pending:
         PaymentAttempt.objects.filter(pk=payment_id, status=attempt.status).update(settle_at=None)
+
+
+@transactional
+def _give_up_unannounced(payment_id: str, now: datetime) -> bool:
+    """End an attempt that remembers no intent; False if it does, and so may have been charged.
+
+    What the settler was given may be old: the attempts before it have taken their time.
+    """
+    attempt = selectors.get_attempt(payment_id=payment_id)
+    if attempt.intent_id:
+        return False
+    code, message = GIVEN_UP[Payment.objects.get(pk=attempt.order_id).closed_because]
+    fail_attempt(payment_id=payment_id, code=code, message=message, now=now)
+    return True
 
 
 def _refund(attempt: PaymentAttempt, gateway: Gateway, clock: Clock) -> None:

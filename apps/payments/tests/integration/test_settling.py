@@ -117,6 +117,24 @@ def test_an_attempt_without_an_intent_is_given_up_even_if_the_provider_does_not_
     assert fake.charges == []
 
 
+def test_an_attempt_that_was_charged_since_the_settler_read_it_is_not_given_up(fake) -> None:
+    order = make_order()
+    fake.answers["create_intent"] = [ProviderUnsure("timeout")]
+    pay(order, fake)
+    read_too_early = last(order)
+    fake.answers["confirm_intent"] = [("after", ProviderUnsure("the answer got lost"))]
+    pay(order, fake)
+    assert (read_too_early.intent_id, len(fake.charges)) == ("", 1)
+
+    fake.answers["create_intent"] = [ProviderUnsure("500")]
+    services.settle_attempt(attempt=read_too_early, gateway=fake, clock=lambda: MUCH_LATER)
+
+    assert last(order).status == Status.PENDING
+    settle(fake, MUCH_LATER + timedelta(minutes=2))
+    assert last(order).status == Status.SUCCEEDED
+    assert facts_of(order) == ["started", "succeeded"]
+
+
 def test_an_outage_of_the_provider_is_waited_for_with_growing_pauses(fake) -> None:
     order = make_order()
     fake.answers["confirm_intent"] = [("after", ProviderUnsure("timeout"))]
