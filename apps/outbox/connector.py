@@ -19,6 +19,7 @@ from django.conf import settings
 from django.db import connection
 
 from apps.outbox.models import OutboxEvent
+from apps.outbox.transactions import transactional
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +34,7 @@ HEADERS = (
     "occurred_at",
     "headers",
 )
+HANDED_OVER = "The rows from before the replication slot were handed to the relay."
 TIMEOUT_SECONDS = 90.0
 POLL_SECONDS = 0.5
 REQUEST_TIMEOUT_SECONDS = 10.0
@@ -119,15 +121,29 @@ def prepare(connector: str) -> bool:
         cursor.execute("SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", [slot])
         if cursor.fetchone() is not None:
             return False
+        # What was handed over before belongs to a slot that is gone.
+        cursor.execute(f'COMMENT ON PUBLICATION "{slot}" IS NULL')
         cursor.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [slot])
     return True
 
 
-def hand_to_relay() -> int:
-    """Give the rows that no slot kept to the relay, and return how many they are.
+@transactional
+def hand_to_relay(connector: str) -> int:
+    """Give the rows that no slot kept to the relay, once a slot, and return how many they are.
 
-    A row that the new slot has kept as well is sent twice, which its readers do not notice.
+    The publication's comment says that it is done: a slot is made outside of any transaction, so
+    a crash behind it must find out that the rows from before it still wait. A row that the new
+    slot has kept as well is sent twice, which its readers do not notice.
     """
+    slot = slot_name(connector)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT obj_description(oid, 'pg_publication') FROM pg_publication WHERE pubname = %s",
+            [slot],
+        )
+        if cursor.fetchone() == (HANDED_OVER,):
+            return 0
+        cursor.execute(f"COMMENT ON PUBLICATION \"{slot}\" IS '{HANDED_OVER}'")
     State = OutboxEvent.State  # noqa: N806 (a class)
     return OutboxEvent.objects.filter(state=State.CAPTURED).update(state=State.PENDING)
 

@@ -24,6 +24,7 @@ from apps.outbox.consumer import to_record
 from apps.outbox.dead_letters import Failure, Headers, Record, Stage
 from apps.outbox.failures import Poison, is_outage
 from apps.outbox.provisioning import RAW
+from apps.outbox.receiver import LONGEST_EVENT_ID
 from apps.outbox.records import Row, build_record
 from apps.outbox.registry import Registry
 from apps.outbox.relay import REFUSED_FOR_GOOD, Outbound, spread
@@ -209,8 +210,8 @@ class RawWorker:
         def send(_: str, key: bytes | None, value: bytes | None, headers: Headers, /) -> None:
             self._sender.send_one(target, key, value, headers)
 
-        event_id = raw.header("id") or ""
-        dead_letters.bury(raw, failure, send, event_id=event_id[:64])
+        event_id = dead_letters.clean(raw.header("id") or "")[:LONGEST_EVENT_ID]
+        dead_letters.bury(raw, failure, send, event_id=event_id)
         log.error(
             "raw_row_dead_lettered",
             reason=str(reason),

@@ -46,7 +46,7 @@ class Command(BaseCommand):
         name = settings.OUTBOX_CONNECTOR
         if prepare(name):
             self.stdout.write(f"{name}: replication slot made.")
-            hand_to_relay()
+        hand_to_relay(name)
         self._drain()
         connect = connect_from_settings()
         try:

@@ -7,7 +7,7 @@ from django.core.management import CommandError
 
 from apps.core.context import Trace, traced
 from apps.outbox import dead_letters
-from apps.outbox.connector import ConnectorFailed, configuration
+from apps.outbox.connector import ConnectorFailed, configuration, prepare
 from apps.outbox.kafka import Sender
 from apps.outbox.models import DeadLetter, OutboxEvent
 from apps.outbox.tests.sending import (
@@ -104,6 +104,26 @@ def test_rows_from_before_the_slot_are_sent_as_well(captured):
     assert versions_of(work_off(captured, 4)) == {"north": [1, 2, 3, 4]}
 
 
+def test_rows_from_before_the_slot_are_sent_although_its_maker_died_behind_it(captured):
+    captured.publish_run("north", [1, 2, 3])
+    assert prepare(captured.slot)
+
+    captured.apply()
+    captured.publish_run("north", [4])
+
+    assert versions_of(work_off(captured, 4)) == {"north": [1, 2, 3, 4]}
+
+
+def test_rows_that_debezium_carried_are_not_sent_again_by_the_next_start(captured):
+    captured.apply()
+    captured.publish_run("north", [1, 2])
+    assert versions_of(work_off(captured, 2)) == {"north": [1, 2]}
+
+    captured.apply()
+
+    assert not OutboxEvent.objects.exclude(state=State.CAPTURED).exists()
+
+
 def test_rows_written_while_the_connector_is_away_are_kept_by_the_slot(captured):
     captured.apply()
     captured.connect.delete()
@@ -171,6 +191,7 @@ def columns(bench, **changed):
 BAD_ROWS = {
     "no headers": {"id": ""},
     "no uuid": {"id": "7"},
+    "no text that PostgreSQL could hold": {"id": "\x00"},
     "no number": {"version": "one"},
     "no instant": {"occurred_at": "soon"},
     "foreign topic": {"topic": "somebody.elses"},
