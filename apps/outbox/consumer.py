@@ -32,9 +32,6 @@ SEND_TIMEOUT = 5.0
 CLIENT_OPTIONS: dict[str, Any] = {
     # Only the partitions that move stop, instead of all of them at each change of the group.
     "partition.assignment.strategy": "cooperative-sticky",
-    # What a killed consumer held is read by another after this; heartbeats have their own thread.
-    "session.timeout.ms": 6_000,
-    "heartbeat.interval.ms": 1_500,
     # A new record ends the wait at once; a resumed partition is only asked for after it.
     "fetch.wait.max.ms": 100,
     # How soon a topic is seen that was made after the consumer.
