@@ -37,12 +37,8 @@ class Phase(StrEnum):
         return BADGES[self].value
 
     @property
-    def may_pay(self) -> bool:
-        return self in {Phase.RESERVED, Phase.DECLINED}
-
-    @property
-    def may_cancel(self) -> bool:
-        """A buyer in the middle of paying is not offered to throw the ticket away."""
+    def waits_for_buyer(self) -> bool:
+        """The buyer may pay or cancel; in the middle of paying, nobody throws the ticket away."""
         return self in {Phase.RESERVED, Phase.DECLINED}
 
     @property

@@ -57,6 +57,6 @@ def test_deadline_itself_is_too_late():
 
 
 def test_only_an_order_that_waits_for_its_buyer_offers_to_pay_or_cancel():
-    offers = {phase for phase in Phase if phase.may_pay or phase.may_cancel}
+    offers = {phase for phase in Phase if phase.waits_for_buyer}
 
     assert offers == {Phase.RESERVED, Phase.DECLINED}
