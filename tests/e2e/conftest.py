@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import httpx
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.e2e.chromium import get_chromium
 from tests.e2e.people import Person, signed_up
@@ -15,6 +15,7 @@ from tests.e2e.topics import Watcher, watching
 
 def pytest_configure(config: pytest.Config) -> None:
     config.option.screenshot = "only-on-failure"  # into test-results/
+    expect.set_options(timeout=PATIENCE_SECONDS * 1000)
 
 
 @pytest.fixture(scope="session")
