@@ -2,7 +2,7 @@
 # Settings are given in the environment or after the command: make run PORT=8080.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv run servers status logs stop reset test check lock manage
+.PHONY: help venv run servers status logs stop reset test check bench lock manage
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
@@ -36,6 +36,9 @@ manage: .venv/.local ## run a management command: make manage S=orders C="showmi
 test: .venv/.dev ## run all tests on servers of their own: make test, make test PARTS="orders e2e"
 	@exec $(LOCAL) test $(PARTS)
 
+bench: .venv/.dev ## how late a reservation ends, on a stack run with EXPIRATION_WINDOW_SECONDS=5
+	@$(BIN)/python -m bench.expiry
+
 check: .venv/.dev ## format, lint, types, imports, migrations, schemas
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -45,11 +48,11 @@ check: .venv/.dev ## format, lint, types, imports, migrations, schemas
 
 venv: .venv/.dev ## make the virtual environment with everything that development needs
 
-lock: ## resolve the requirements anew and write the locks
-	uv pip compile --quiet $(LOCK) --group dev -o requirements/dev.txt
-	uv pip compile --quiet $(LOCK) -c requirements/dev.txt -o requirements/base.txt
+lock: .venv/.dev ## resolve the requirements anew and write the locks
+	$(BIN)/uv pip compile --quiet $(LOCK) --group dev -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet $(LOCK) -c requirements/dev.txt -o requirements/base.txt
 	for group in local test lint; do \
-	  uv pip compile --quiet $(LOCK) -c requirements/dev.txt --group $$group -o requirements/$$group.txt; done
+	  $(BIN)/uv pip compile --quiet $(LOCK) -c requirements/dev.txt --group $$group -o requirements/$$group.txt; done
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "ticketing: Python 3.11 or newer is not there. Install it, with its venv module."; exit 1; }
