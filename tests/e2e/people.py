@@ -115,7 +115,10 @@ class Person:
         )
 
     def wait_for_end(self, order: Json) -> timedelta:
-        """Wait until an unpaid order is cancelled and its ticket free; return how late that was."""
+        """Wait until an unpaid order is cancelled and its ticket free; return how late that was.
+
+        How late it may be is measured by `make bench`, since a busy machine is late for all.
+        """
         deadline = datetime.fromisoformat(order["expiresAt"])
         window = (deadline - datetime.now(UTC)).total_seconds()
         assert window < LONGEST_WINDOW_SECONDS, "start the stack with EXPIRATION_WINDOW_SECONDS=20"

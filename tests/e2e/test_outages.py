@@ -1,4 +1,4 @@
-"""A server is killed in the middle of a purchase, or a process that the purchase does not need.
+"""Servers, and processes that the purchase may not even need, are killed in its midst.
 
 The buyer may see an error page then, and tries again as people do: the purchase ends right, and
 the card is charged once.
@@ -18,6 +18,9 @@ SERVERS = ("kafka", "connect", "registry", "mongod", "postgres", "redis", "provi
 OTHERS = (
     "auth-web",
     "auth-relay",
+    "tickets-web",
+    "orders-web",
+    "payments-web",
     "expiration-web",
     "expiration-relay",
     "expiration-worker",

