@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import orjson
 from django.conf import settings
@@ -34,6 +34,15 @@ UNAVAILABLE = "The service cannot reach its database just now. Please try again 
 RETRY_AFTER_SECONDS = "5"
 MOST_LEVELS = 32
 CHALLENGE = 'Bearer realm="ticketing"'
+TITLES = {
+    400: "That request makes no sense to us",
+    403: "Not allowed",
+    404: "There is nothing here",
+    413: "That is too large",
+    500: "Something broke",
+    503: "Back in a moment",
+}
+"""What the error pages say above the message."""
 UNDERSCORE = re.compile(r"(?<=[a-z0-9])_([a-z0-9])")
 CAPITAL = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
@@ -197,7 +206,7 @@ def is_outage(exc: BaseException | None) -> bool:
 
 def wants_json(request: HttpRequest) -> bool:
     """Tell whether the request came to the API, whose errors are JSON."""
-    return request.path.startswith("/api/")
+    return f"{request.path}/".startswith("/api/")
 
 
 def unavailable(request: HttpRequest, exc: Exception) -> HttpResponse | None:
@@ -238,23 +247,10 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return _error_page(request, 500, "server_error", message)
 
 
-class ErrorPage:
-    """What the error pages say above the message."""
-
-    titles: ClassVar[dict[int, str]] = {
-        400: "That request makes no sense to us",
-        403: "Not allowed",
-        404: "There is nothing here",
-        413: "That is too large",
-        500: "Something broke",
-        503: "Back in a moment",
-    }
-
-
 def _error_page(request: HttpRequest, http_status: int, code: str, message: str) -> HttpResponse:
     if wants_json(request):
         return JsonResponse(error_body(message, code), status=http_status)
-    facts = {"status": http_status, "title": ErrorPage.titles[http_status], "message": message}
+    facts = {"status": http_status, "title": TITLES[http_status], "message": message}
     return render(request, "core/error.html", facts, status=http_status)
 
 

@@ -18,6 +18,8 @@ from rest_framework import exceptions, permissions
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
+from apps.core.http import CHALLENGE
+
 COOKIE = "session"
 ALGORITHM = "HS256"
 SIGN_IN_PAGE = "/auth/signin/"
@@ -150,7 +152,7 @@ class JWTAuthentication(BaseAuthentication):
         return principal, None
 
     def authenticate_header(self, request: Request) -> str:  # noqa: ARG002
-        return 'Bearer realm="ticketing"'
+        return CHALLENGE
 
 
 class SignedIn(permissions.BasePermission):
