@@ -1,4 +1,4 @@
-"""The process environment, read strictly: the only place that touches os.environ.
+"""The process environment, read strictly: the only place where settings come from.
 
 Each reader also understands NAME_FILE, a path to a file that holds the value, which is how
 Kubernetes and Docker hand out secrets.

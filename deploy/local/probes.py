@@ -20,7 +20,6 @@ from deploy.local.entries import Probe, database_url
 SECONDS = 2.0
 DATABASES = ("ticketing_orders", "registry")
 NOT_INITIATED = 94
-NO_REPLICA_SET_MEMBER = 93
 
 
 def postgresql(config: Config) -> bool:

@@ -78,13 +78,12 @@ def worker(service: str) -> Program:
 
 
 def beat(service: str) -> Program:
-    return celery(service, "beat", "--schedule", "<DATA>/celerybeat-schedule", "--pidfile=")
+    return celery(service, "beat", "--pidfile=")
 
 
 def celery(service: str, *arguments: str) -> Program:
     def launch(config: Config) -> Launch:
-        words = (word.replace("<DATA>", str(config.data)) for word in arguments)
-        command = python("-m", "celery", "-A", "ticketing.celery", *words, "--loglevel=info")
+        command = python("-m", "celery", "-A", "ticketing.celery", *arguments, "--loglevel=info")
         return Launch(command, environment_of_service(config, service))
 
     return Program(launch)

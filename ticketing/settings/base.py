@@ -84,7 +84,6 @@ TEMPLATES: tuple[dict[str, Any], ...] = (
     },
 )
 WSGI_APPLICATION = "ticketing.wsgi.application"
-ATOMIC_REQUESTS = False
 
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
