@@ -22,6 +22,8 @@ AS_NOBODY = (
     f"--reuid={NOBODY}",
     f"--regid={NOBODY}",
     "--clear-groups",
+    # access(2), by which initdb looks at its siblings, would not count the capability otherwise.
+    "--securebits=+no_setuid_fixup",
     "--inh-caps=+dac_override",
     "--ambient-caps=+dac_override",
     # A change of user clears the parent-death signal, so it is set once more.
