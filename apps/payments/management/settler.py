@@ -27,7 +27,7 @@ class Settler:
     Args:
         gateway: the provider.
         clock: the time by which attempts are due.
-        alive: called each round.
+        alive: called each round, and after each attempt: a batch of them may take minutes.
     """
 
     def __init__(
@@ -62,7 +62,10 @@ class Settler:
             services.process_webhook(event=event, now=self._clock())
         attempts = selectors.list_attempts_to_settle(now=self._clock(), limit=BATCH)
         for attempt in attempts:
+            if self._stopped.is_set():
+                break
             services.settle_attempt(attempt=attempt, gateway=self._gateway, clock=self._clock)
+            self._alive()
         return bool(webhooks or attempts)
 
     def stop(self) -> None:

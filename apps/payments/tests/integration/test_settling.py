@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from datetime import timedelta
 
 import pytest
@@ -217,6 +218,20 @@ def test_the_loop_waits_while_the_database_is_away_and_stops_when_told(fake) -> 
 
     assert rounds == [0, 1, 2]
     assert len(alive) == 3
+
+
+def test_a_settler_that_is_stopped_ends_after_the_attempt_in_hand_and_not_after_all(fake) -> None:
+    orders = [make_order(), make_order()]
+    for order in orders:
+        fake.answers["confirm_intent"] = [ProviderUnsure("timeout")]
+        pay(order, fake)
+    told = threading.Event()
+    settler = Settler(fake, clock=lambda: MUCH_LATER, alive=told.set)
+    settler._stopped = told
+
+    settler.run_once()
+
+    assert sorted(last(order).status for order in orders) == [Status.FAILED, Status.PENDING]
 
 
 def test_the_command_settles_and_ends_on_sigterm(sandbox, tmp_path) -> None:
