@@ -34,13 +34,15 @@ class Command(BaseCommand):
         )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--email", required=True)
+        parser.add_argument("--email", required=True, help="whose account it is, or will be")
         parser.add_argument(
             "--password-from-env",
             metavar="NAME",
             help="the environment variable that holds the password; without it you are asked",
         )
-        parser.add_argument("--reset-password", action="store_true")
+        parser.add_argument(
+            "--reset-password", action="store_true", help="give the account that exists a new one"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ANN401, ARG002
         email = options["email"]
