@@ -362,8 +362,16 @@ def build_consumer() -> Consumer:
 
 
 def to_record(message: Message) -> Record:
-    """Return the record that Kafka's client read."""
-    headers = cast("list[tuple[str, str | bytes | None]]", message.headers() or [])
+    """Return the record that Kafka's client read.
+
+    The client decodes the headers' names, and returns none of them if one is not UTF-8.
+    """
+    headers: list[tuple[str, str | bytes | None]] = []
+    fault = ""
+    try:
+        headers = cast("list[tuple[str, str | bytes | None]]", message.headers() or [])
+    except UnicodeDecodeError as exc:
+        fault = str(exc)
     return Record(
         topic=message.topic() or "",
         partition=message.partition(),
@@ -373,6 +381,7 @@ def to_record(message: Message) -> Record:
         headers=tuple(
             (name, value.encode() if isinstance(value, str) else value) for name, value in headers
         ),
+        headers_fault=fault,
     )
 
 

@@ -57,7 +57,11 @@ class Send(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A Kafka record, or what would have become one: then it has no partition and offset."""
+    """A Kafka record, or what would have become one: then it has no partition and offset.
+
+    Args:
+        headers_fault: why the headers cannot be read; there are none then.
+    """
 
     topic: str
     key: bytes | None
@@ -65,6 +69,7 @@ class Record:
     headers: Headers = ()
     partition: int | None = None
     offset: int | None = None
+    headers_fault: str = ""
 
     def header(self, name: str) -> str | None:
         """Return the header's text; None if it is absent or no text."""

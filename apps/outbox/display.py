@@ -29,6 +29,8 @@ def value_text(value: bytes | None) -> str:
         return _indented(orjson.loads(value))
     except orjson.JSONDecodeError:
         return f"(neither Avro nor JSON)\n{hex_dump(value)}"
+    except orjson.JSONEncodeError:
+        return f"(JSON that is nested too deeply)\n{hex_dump(value)}"
 
 
 def json_object(text: str) -> dict[str, str]:

@@ -71,6 +71,8 @@ class Receiver:
             Poison: the record can never be handled.
             Exception: whatever the handler raises.
         """
+        if record.headers_fault:
+            raise Poison("bad_headers", f"A header's name: {record.headers_fault}.")
         if not record.value:
             raise Poison("empty", "The record has no value; no event is deleted by a tombstone.")
         name, fields = self._decoder.decode(record.value)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from apps.outbox.consumer import Consumer
+from apps.outbox.consumer import Consumer, to_record
 from apps.outbox.failures import Unavailable
 from apps.outbox.lanes import Patience
 from apps.outbox.receiver import Outcome
@@ -19,6 +19,20 @@ def make(client, receiver, **options):
     )
     consumer.subscribe()
     return consumer, clock
+
+
+class UnreadableHeaders(FakeMessage):
+    """A record whose header's name is not UTF-8: Kafka's client then returns none of them."""
+
+    def headers(self):
+        return [(b"\xff\xfe".decode(), b"")]
+
+
+def test_headers_that_cannot_be_read_are_the_records_fault_and_not_ours():
+    record = to_record(UnreadableHeaders(offset=4))
+
+    assert (record.offset, record.value, record.headers) == (4, b"\x00...", ())
+    assert "invalid start byte" in record.headers_fault
 
 
 def turn(consumer, times):

@@ -16,6 +16,11 @@ from apps.outbox.dead_letters import pack_headers
             b"\xffjunk",
             f"(neither Avro nor JSON)\n000000  {'ff 6a 75 6e 6b':<47}  .junk",
         ),
+        # orjson reads more levels than it writes.
+        (
+            b"[" * 300 + b"]" * 300,
+            f"(JSON that is nested too deeply)\n{display.hex_dump(b'[' * 300 + b']' * 300)}",
+        ),
     ],
 )
 def test_a_value_is_shown_whatever_it_holds(value, text):

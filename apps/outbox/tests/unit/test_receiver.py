@@ -50,6 +50,15 @@ def test_the_topics_of_the_handlers_and_their_retries_are_read():
     assert receiver(FixedDecoder()).topics == ["test.lamps", "test.lamps.readers.retry"]
 
 
+def test_a_record_whose_headers_cannot_be_read_is_poison():
+    record = dataclasses.replace(RECORD, headers_fault="byte 0xff is no UTF-8")
+
+    with pytest.raises(Poison, match="0xff") as caught:
+        receiver(FixedDecoder(lamp_id="lamp", version=1)).receive(record)
+
+    assert caught.value.kind == "bad_headers"
+
+
 @pytest.mark.parametrize("value", [None, b""])
 def test_a_record_without_a_value_is_poison(value):
     with pytest.raises(Poison) as caught:
