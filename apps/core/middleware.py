@@ -11,7 +11,7 @@ import structlog
 import uuid6
 from django.conf import settings
 from django.db import DatabaseError
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase, UnreadablePostError
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
@@ -34,9 +34,28 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{8,128}")
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+PIECE = 64 * 1024
+LONGEST_BODY = 10 * 1024 * 1024
 QUIET = ("/healthz", "/readyz", "/static/")
 
 log = structlog.get_logger(__name__)
+
+
+def read_on(request: HttpRequest) -> None:
+    """Read and forget what nobody has read of a large body.
+
+    An answer breaks the connection while its client is still sending, and the gateway, which then
+    has not seen the answer, says that the service is down.
+    """
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if not length.isdecimal() or int(length) <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+        return
+    try:
+        for _ in range(LONGEST_BODY // PIECE):
+            if not request.read(PIECE):
+                break
+    except UnreadablePostError:
+        pass  # The client has gone, and needs no answer.
 
 
 class RequestContextMiddleware:
@@ -56,6 +75,7 @@ class RequestContextMiddleware:
         began = time.perf_counter()
         with traced(trace):
             response = self.get_response(request)
+            read_on(request)
             if not request.path.startswith(QUIET):
                 log.info(
                     "request",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import json
 import os
 import subprocess
 import threading
@@ -13,6 +14,7 @@ import urllib.request
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import pytest
 
 from deploy.local import servers
@@ -33,6 +35,15 @@ def serve(name, port):
                 self.send_header(f"Seen-{header}", self.headers.get(header, ""))
             self.end_headers()
             self.wfile.write(BODY)
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(400)
+            self.send_header("Content-Type", self.headers.get("Answer-As", "application/json"))
+            self.send_header("X-Service", name)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
 
         def log_message(self, *_):
             pass
@@ -89,9 +100,9 @@ def gateway(config, services):
         yield
 
 
-def get(config, path, **headers):
+def get(config, path, data=None, **headers):
     url = f"http://127.0.0.1:{config.ports['gateway']}{path}"
-    request = urllib.request.Request(url, headers=headers)
+    request = urllib.request.Request(url, data, headers)
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, answer.headers, answer.read()
@@ -143,6 +154,36 @@ def test_services_learn_where_a_request_came_from_and_nobody_can_pretend(config,
     assert headers["Seen-X-Forwarded-For"] == "127.0.0.1"
     assert headers["Seen-X-Forwarded-Proto"] == "http"
     assert headers["Seen-X-Forwarded-Host"] == "shop.example"
+
+
+@pytest.mark.parametrize("path", ["/api/users/signup", "/api/orders", "/auth/signin/"])
+def test_a_huge_body_is_refused(config, gateway, path):
+    # Unlike urllib, httpx reads the answer to what it could not send to its end.
+    url = f"http://127.0.0.1:{config.ports['gateway']}{path}"
+    answer = httpx.post(url, content=b"x" * 20 * 1024 * 1024, timeout=30)
+
+    assert answer.status_code == 413
+    if path.startswith("/api/"):
+        assert answer.json()["errors"][0]["code"] == "too_large"
+    else:
+        assert "We cannot read that" in answer.text
+
+
+def test_what_the_web_server_refuses_by_itself_has_the_shape_of_the_api(config, gateway):
+    status, headers, body = get(config, "/api/orders", b"{", **{"Answer-As": "text/html"})
+    assert (status, headers["Content-Type"]) == (400, "application/json")
+    assert json.loads(body)["errors"][0]["code"] == "bad_request"
+
+    status, _, body = get(config, "/orders/", b"{", **{"Answer-As": "text/html"})
+    assert status == 400
+    assert b"We cannot read that" in body
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/html; charset=utf-8"])
+def test_what_a_service_refuses_passes_as_it_is(config, gateway, kind):
+    status, headers, body = get(config, "/api/orders", b"{", **{"Answer-As": kind})
+
+    assert (status, headers["Content-Type"], body) == (400, kind, b"{}")
 
 
 def test_while_a_service_is_down_pages_and_api_say_so_and_static_files_come_from_another(

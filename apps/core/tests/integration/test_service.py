@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from datetime import timedelta
 
 import pytest
@@ -101,7 +102,7 @@ def test_an_outage_of_the_database_asks_to_come_back(client, path):
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("/api/nothing", 404), ("/api/", 404), ("/api/broken", 500)]
+    ("path", "status"), [("/api/nothing", 404), ("/api/", 404), ("/api", 404), ("/api/broken", 500)]
 )
 def test_an_error_of_the_api_is_json_even_before_a_view_is_found(client, path, status):
     response = client.get(path, headers={"Accept": "text/html"})
@@ -151,6 +152,18 @@ def test_a_body_that_cannot_be_read_is_refused_and_breaks_nothing(
     assert response.status_code == status
     if status != 200:
         assert errors_of(response)
+
+
+@pytest.mark.parametrize("path", ["/api/echo", "/api/nothing", "/nothing/"])
+@pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded"])
+def test_a_large_body_is_read_to_its_end_so_that_its_client_sees_the_answer(client, path, kind):
+    body = io.BytesIO(b"x" * 3_000_000)
+    unread = {"wsgi.input": body, "CONTENT_LENGTH": "3000000"}
+
+    response = client.generic("POST", path, content_type=kind, **unread)
+
+    assert response.status_code >= 400
+    assert body.read() == b""
 
 
 def test_a_stranger_is_told_how_to_be_known(client):
