@@ -28,8 +28,19 @@ class UnreadableHeaders(FakeMessage):
         return [(b"\xff\xfe".decode(), b"")]
 
 
-def test_headers_that_cannot_be_read_are_the_records_fault_and_not_ours():
-    record = to_record(UnreadableHeaders(offset=4))
+class HeadersThatBreakTheClient(UnreadableHeaders):
+    """The same as the client's C code does it, in the words of Python."""
+
+    def headers(self):
+        try:
+            return super().headers()
+        except UnicodeDecodeError as exc:
+            raise SystemError("returned a result with an exception set") from exc
+
+
+@pytest.mark.parametrize("message", [UnreadableHeaders, HeadersThatBreakTheClient])
+def test_headers_that_cannot_be_read_are_the_records_fault_and_not_ours(message):
+    record = to_record(message(offset=4))
 
     assert (record.offset, record.value, record.headers) == (4, b"\x00...", ())
     assert "invalid start byte" in record.headers_fault
