@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from apps.outbox.dead_letters import Failure, Record
+from apps.outbox.worker import spread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +31,10 @@ class Patience:
     limit_window: float = 60.0
 
     def after_failure(self, failures: int) -> float:
-        return _spread(self.first_delay, failures, self.longest_delay)
+        return spread(self.first_delay, failures, self.longest_delay)
 
     def after_outage(self, times: int) -> float:
-        return _spread(self.first_delay, times, self.longest_outage_delay)
+        return spread(self.first_delay, times, self.longest_outage_delay)
 
 
 @dataclass(kw_only=True)
@@ -56,8 +56,3 @@ class Lane:
         self.done = (record.offset or 0) + 1
         self.due, self.attempts, self.outages = 0.0, 0, 0
         self.first_failed_at = self.verdict = None
-
-
-def _spread(first: float, times: int, longest: float) -> float:
-    """Double the wait with each time, and scatter it, so that many do not come back at once."""
-    return random.uniform(0.5, 1.0) * min(longest, first * 2.0 ** min(times - 1, 30))  # noqa: S311

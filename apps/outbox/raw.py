@@ -27,9 +27,9 @@ from apps.outbox.provisioning import RAW
 from apps.outbox.receiver import LONGEST_EVENT_ID
 from apps.outbox.records import Row, build_record
 from apps.outbox.registry import Registry
-from apps.outbox.relay import REFUSED_FOR_GOOD, Outbound, spread
+from apps.outbox.relay import FIRST_DELAY_SECONDS, REFUSED_FOR_GOOD, Outbound
 from apps.outbox.topics import dead_letter_topic
-from apps.outbox.worker import liveness
+from apps.outbox.worker import liveness, spread
 
 log = structlog.get_logger(__name__)
 
@@ -224,7 +224,7 @@ class RawWorker:
     def _go_back(self, records: Sequence[Record], exc: Exception) -> None:
         """Read the batch again after a while; no offset was committed."""
         self._outages += 1
-        delay = spread(self._outages, LONGEST_OUTAGE_DELAY_SECONDS)
+        delay = spread(FIRST_DELAY_SECONDS, self._outages, LONGEST_OUTAGE_DELAY_SECONDS)
         log.warning("raw_worker_waits_for_a_server", error=str(exc), delay=delay)
         first: dict[tuple[str, int], int] = {}
         for record in records:

@@ -8,7 +8,6 @@ relay has taken over meanwhile. A crash anywhere repeats records, and loses none
 from __future__ import annotations
 
 import os
-import random
 import secrets
 import socket
 import threading
@@ -31,7 +30,7 @@ from apps.outbox.kafka import Results, Sender
 from apps.outbox.records import Row, build_record, unbuildable
 from apps.outbox.registry import Registry
 from apps.outbox.stores import Delay, Lease, LeaseLost, Page, Settlement, Store, open_store
-from apps.outbox.worker import liveness
+from apps.outbox.worker import liveness, spread
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +39,7 @@ LEASE_SECONDS = 5.0
 RENEW_AFTER_SECONDS = 1.5
 WAIT_SECONDS = 1.0
 MOST_KNOWN = 50_000
-FIRST_DELAY_SECONDS = 0.2
+FIRST_DELAY_SECONDS = 0.4
 LONGEST_OUTAGE_DELAY_SECONDS = 5.0
 LONGEST_ROW_DELAY_SECONDS = 60.0
 # The record's own fault: no broker will ever take it.
@@ -193,7 +192,7 @@ class Relay:
     def _sit_out(self, exc: Exception) -> None:
         """Wait for a server to come back: all rows stay as they are, and no attempt is spent."""
         self._outages += 1
-        delay = spread(self._outages, LONGEST_OUTAGE_DELAY_SECONDS)
+        delay = spread(FIRST_DELAY_SECONDS, self._outages, LONGEST_OUTAGE_DELAY_SECONDS)
         log.warning("relay_waits_for_a_server", error=str(exc), times=self._outages, delay=delay)
         self._step_down()
         self._stopping.wait(delay)
@@ -301,7 +300,7 @@ class Relay:
 
     def _delay(self, row: Row, error: str, settlement: Settlement) -> None:
         """Let the row, and with it its key, wait for another try."""
-        seconds = spread(row.attempts + 1, LONGEST_ROW_DELAY_SECONDS)
+        seconds = spread(FIRST_DELAY_SECONDS, row.attempts + 1, LONGEST_ROW_DELAY_SECONDS)
         due_at = timezone.now() + timedelta(seconds=seconds)
         settlement.delayed.append(
             Delay(event_id=row.event_id, due_at=due_at, error=dead_letters.clean(error))
@@ -358,13 +357,6 @@ def build_relay() -> Relay:
         owner=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
         alive=liveness(),
     )
-
-
-def spread(times: int, longest: float) -> float:
-    """Double with each time, up to the longest, and jitter so that not all come back at once."""
-    # The exponent is bounded: an outage of days must not overflow.
-    delay = min(longest, FIRST_DELAY_SECONDS * 2 ** min(times, 20))
-    return random.uniform(delay / 2, delay)  # noqa: S311 (jitter, no secret)
 
 
 def _facts(row: Row) -> dict[str, object]:

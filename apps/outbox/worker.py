@@ -1,7 +1,8 @@
-"""What the commands of all long-running processes share."""
+"""What all long-running processes share."""
 
 from __future__ import annotations
 
+import random
 import signal
 import time
 from argparse import RawDescriptionHelpFormatter
@@ -59,3 +60,16 @@ def liveness() -> Callable[[], None]:
             touched_at = time.monotonic()
 
     return touch
+
+
+def spread(first: float, times: int, longest: float) -> float:
+    """Double the wait with each time, and scatter it, so that not all come back at once.
+
+    Args:
+        first: seconds, at the most, after the first time.
+        times: how often it went wrong.
+        longest: where the doubling ends.
+    """
+    # The exponent is bounded: an outage of days must not overflow.
+    delay = min(longest, first * 2.0 ** min(times - 1, 30))
+    return random.uniform(delay / 2, delay)  # noqa: S311 (jitter, no secret)

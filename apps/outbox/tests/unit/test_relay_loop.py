@@ -4,8 +4,9 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from apps.outbox.failures import Unavailable
-from apps.outbox.relay import LONGEST_OUTAGE_DELAY_SECONDS, Relay, spread
+from apps.outbox.relay import FIRST_DELAY_SECONDS, LONGEST_OUTAGE_DELAY_SECONDS, Relay
 from apps.outbox.stores import Lease, LeaseLost
+from apps.outbox.worker import spread
 
 
 class FakeStore:
@@ -105,5 +106,6 @@ def test_ending_relay_frees_its_lease():
 
 
 def test_delays_double_up_to_a_limit_and_never_overflow():
-    assert 0.2 <= spread(1, 5.0) <= 0.4
-    assert 2.5 <= spread(10**9, LONGEST_OUTAGE_DELAY_SECONDS) <= LONGEST_OUTAGE_DELAY_SECONDS
+    assert 0.2 <= spread(FIRST_DELAY_SECONDS, 1, 5.0) <= 0.4
+    longest = LONGEST_OUTAGE_DELAY_SECONDS
+    assert 2.5 <= spread(FIRST_DELAY_SECONDS, 10**9, longest) <= longest
