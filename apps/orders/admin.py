@@ -113,10 +113,9 @@ class OrderAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     ) -> tuple[QuerySet[Order], bool]:
         # A key of PostgreSQL's own uuid type cannot be searched as text.
         if key := parse_order_id(search_term.strip()):
-            found = queryset.filter(
-                Q(pk=key) | Q(ticket_id=key) | Q(buyer_id=key) | Q(seller_id=key)
-            )
-            return found, False
+            text = str(key)
+            found = Q(ticket_id=text) | Q(buyer_id=text) | Q(seller_id=text) | Q(payment_id=text)
+            return queryset.filter(Q(pk=key) | found), False
         return super().get_search_results(request, queryset, search_term)
 
 

@@ -346,6 +346,17 @@ def test_admin_search_finds_an_order_by(sign_in, query):
     assert str(order.pk) in page.content.decode()
 
 
+def test_admin_search_finds_an_order_by_a_payment_whose_id_is_a_uuid_as_all_are(sign_in):
+    order = reserve()
+    payment_id = new_id()
+    deliver(succeeded(order, payment_id=payment_id))
+    staff = sign_in("staff", is_staff=True)
+
+    page = staff.get("/orders/admin/orders/order/", {"q": payment_id})
+
+    assert str(order.pk) in page.content.decode()
+
+
 @pytest.mark.parametrize("query", ["nothing", "'", "%", new_id()])
 def test_admin_search_for_nonsense_finds_nothing(sign_in, query):
     order = reserve()
