@@ -1,4 +1,4 @@
-"""The admin's view of Django's own users, which are mere shadows here (docs/adr/0002)."""
+"""What the admins of all services share: they look, and users are mere shadows (docs/adr/0002)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
+from django.db.models import Model
 from django.http import HttpRequest
 
 if TYPE_CHECKING:
@@ -13,6 +14,19 @@ if TYPE_CHECKING:
 else:
     # Only the stubs know which model an admin is of.
     ModelAdmin = admin.ModelAdmin
+
+
+class ReadOnly:
+    """Shows rows, and never writes them: services alone do, each change with its event."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
+        return False
 
 
 class ShadowAdmin(ModelAdmin):

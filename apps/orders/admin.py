@@ -8,6 +8,7 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.text import Truncator
 
+from apps.core.admin import ReadOnly
 from apps.core.templatetags.core import money
 from apps.orders.models import Order, Refund, TicketCopy, parse_order_id
 from apps.outbox.models import OutboxEvent, ReceivedEvent
@@ -16,25 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from django.db.models import Model, QuerySet
+    from django.db.models import QuerySet
     from django.http import HttpRequest
     from django.utils.safestring import SafeString
 
 
 TITLE_LENGTH = 40
-
-
-class ReadOnly:
-    """Shows, and never writes: orders change by their services alone, each with its event."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
-        return False
 
 
 class RefundInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]

@@ -3,24 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Model
-from django.http import HttpRequest
 
+from apps.core.admin import ReadOnly
 from apps.core.templatetags.core import money
 from apps.payments.models import Payment, PaymentAttempt, StripeEvent
-
-
-class ReadOnly:
-    """Shows, and never writes: money moves by the services alone, each step with its event."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
-        return False
 
 
 class Priced:

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.text import Truncator
 
+from apps.core.admin import ReadOnly
 from apps.core.errors import Conflict
 from apps.core.templatetags.core import money
 from apps.tickets import selectors, services
@@ -17,7 +18,7 @@ SEARCHED_ROWS = 500
 
 
 @admin.register(Ticket)
-class TicketAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class TicketAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """Nothing can be typed in here: a change without its event would never reach the orders."""
 
     list_display = (
@@ -65,12 +66,3 @@ class TicketAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 messages.error(request, f"{ticket}: {exc.message}.")
             else:
                 messages.success(request, f"{ticket}: withdrawn.")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Ticket | None = None) -> bool:  # noqa: ARG002
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Ticket | None = None) -> bool:  # noqa: ARG002
-        return False
