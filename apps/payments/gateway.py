@@ -8,7 +8,6 @@ only asking again tells. The library's own retries are off: whoever calls knows 
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Protocol
 
+import orjson
 import stripe
 import structlog
 from django.conf import settings
@@ -291,7 +291,7 @@ def read_webhook(body: bytes, signature: str) -> Webhook:
         stripe.WebhookSignature.verify_header(
             text, signature, settings.STRIPE_WEBHOOK_SECRET, WEBHOOK_TOLERANCE_SECONDS
         )
-        event: dict[str, Any] = json.loads(text)
+        event: dict[str, Any] = orjson.loads(text)
         subject: dict[str, Any] = event["data"]["object"]
         is_intent = subject.get("object") == "payment_intent"
         return Webhook(

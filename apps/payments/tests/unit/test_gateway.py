@@ -67,6 +67,8 @@ def test_webhooks_about_other_things_are_read_too(settings, subject, intent_id) 
         event(data={"object": []}),
         event(created="yesterday"),
         event(created=10**30),
+        event(id="\ud800"),
+        "[" * 20_000,
     ],
 )
 def test_a_signed_body_that_is_no_event_is_refused(settings, body: str) -> None:
