@@ -17,6 +17,8 @@ def main() -> None:
         prog="python -m deploy.sandbox",
         description="A payment provider that speaks Stripe's API. STRIPE_KEY is the secret key "
         "it accepts, STRIPE_WEBHOOK_SECRET what it signs webhooks with.",
+        epilog="example: STRIPE_KEY=sk_test_… STRIPE_WEBHOOK_SECRET=whsec_… "
+        "python -m deploy.sandbox --data /tmp/sandbox",
     )
     parser.add_argument("--bind", default="127.0.0.1:8111", help="host:port; port 0: a free one")
     parser.add_argument("--data", type=Path, required=True, help="directory of its database")
