@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
+from urllib.parse import unquote
 
 from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 
 from apps.core.identity import clear_session_cookie, sign_in_address
 
@@ -17,6 +19,19 @@ class StaffSite(AdminSite):
     site_title = f"{settings.SITE_NAME} administration"
     index_title = "Administration"
     site_url = "/"
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 (Django's signature)
+        """Refuse addresses with a NUL: PostgreSQL takes it in no text, not even to look for it."""
+        inner = super().admin_view(view, cacheable)
+
+        @functools.wraps(inner)
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:  # noqa: ANN401
+            if "\x00" in unquote(request.get_full_path()):
+                raise Http404
+            response: HttpResponse = inner(request, *args, **kwargs)
+            return response
+
+        return guarded
 
     def login(
         self,
