@@ -43,20 +43,22 @@ class Part:
     options: tuple[str, ...] = ()
 
 
+SIDE_BY_SIDE = ("-n", "3")  # for what waits more than it works
+
 # The shared apps run on both stores: on MongoDB with tickets' settings, on PostgreSQL with orders'.
 PARTS: dict[str, Part] = {
-    # These wait more than they work.
-    "local": Part(("deploy/local/tests",), "", "servers", ("-n", "4")),
+    "local": Part(("deploy/local/tests",), "", "servers", SIDE_BY_SIDE),
     "sandbox": Part(("deploy/sandbox/tests",)),
     "contract": Part(("tests/contract",), "orders", "servers"),
     "core": Part(("apps/core/tests",), "tickets", "servers"),
     "core-postgresql": Part(("apps/core/tests/integration",), "orders", "servers"),
     "outbox": Part(
         tuple(f"apps/outbox/tests/{kind}" for kind in ("unit", "both", "mongodb")),
-        *("tickets", "servers"),
+        *("tickets", "servers", SIDE_BY_SIDE),
     ),
     "outbox-postgresql": Part(
-        ("apps/outbox/tests/both", "apps/outbox/tests/postgresql"), "orders", "servers"
+        ("apps/outbox/tests/both", "apps/outbox/tests/postgresql"),
+        *("orders", "servers", SIDE_BY_SIDE),
     ),
     "auth": Part(("apps/auth",), "auth", "servers"),
     "tickets": Part(("apps/tickets",), "tickets", "servers"),
