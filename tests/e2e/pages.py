@@ -62,15 +62,13 @@ def find(page: Page, title: str) -> None:
 
 def reserve(page: Page) -> str:
     """Reserve the ticket of the open page, and return the order's address."""
-    address = page.url
 
     def ask() -> bool:
-        page.get_by_role("button", name="Reserve this ticket").click()
-        if "/orders/" in page.url:
-            return True
-        # Listed only a moment ago: the page says so, and asks to try again.
-        page.goto(address)
-        return False
+        # A click does not wait for where it leads. Listed only a moment ago: the page says so, and
+        # asks to try again.
+        with page.expect_navigation():
+            page.get_by_role("button", name="Reserve this ticket").click()
+        return "/orders/" in page.url
 
     eventually(ask, what="orders to hear of the ticket")
     heading(page, "Held for you")

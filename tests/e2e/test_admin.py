@@ -15,6 +15,8 @@ def sign_in_as_staff(page: Page, stack: Stack, address: str) -> None:
     page.goto(address)
     pages.sign_in(page, stack.staff_email, stack.staff_password)
     expect(page).to_have_url(f"{stack.base_url}{address}")
+    # The address changes before the page is there, and `all` and `count` do not wait for anything.
+    page.wait_for_load_state()
 
 
 @pytest.mark.parametrize("service", SERVICES)
