@@ -57,7 +57,7 @@ def test_purchase_survives_the_death_of_a_process(
     assert {event_type: counts[event_type] for event_type in ONCE} == dict.fromkeys(ONCE, 1)
 
 
-def test_reservation_ends_in_time_although_redis_was_wiped(
+def test_reservation_ends_although_redis_was_wiped(
     stack: Stack, seller: Person, buyer: Person
 ) -> None:
     """Defect 17: the deadline lived in Redis alone, so losing Redis froze the ticket."""
@@ -70,7 +70,7 @@ def test_reservation_ends_in_time_although_redis_was_wiped(
     assert buyer.wait_for_end(order) >= timedelta(0)
 
 
-def test_reservation_ends_in_time_although_all_of_expiration_was_killed(
+def test_reservation_ends_although_all_of_expiration_was_killed(
     stack: Stack, seller: Person, buyer: Person
 ) -> None:
     order = buyer.reserve(seller.list_ticket()["id"])
