@@ -17,6 +17,7 @@ from apps.outbox.context import trace_headers
 from apps.outbox.events import Event, record_name
 from apps.outbox.models import OutboxEvent
 from apps.outbox.schemas import DoesNotFit, local_schemas
+from apps.outbox.slots import slot_of
 from apps.outbox.transactions import require
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -50,6 +51,7 @@ def publish(event: Event) -> uuid.UUID:
     row = OutboxEvent(
         topic=event.topic,
         key=event.aggregate_id,
+        slot=slot_of(event.aggregate_id),
         aggregate_type=event.aggregate_type,
         aggregate_id=event.aggregate_id,
         version=event.version,
