@@ -112,7 +112,7 @@ class Sender:
         try:
             results = self._send(records, waiting)
         except (KafkaException, SystemError) as exc:
-            if not _is_gap(exc):
+            if not has_ended(exc):
                 raise
             # Brokers refuse a batch for one bad record; the producer has stopped at that gap.
             log.warning(
@@ -244,14 +244,15 @@ def producer_settings() -> dict[str, Any]:
     }
 
 
-def _is_gap(exc: BaseException) -> bool:
-    """Say whether the producer stopped since going on would have left a gap.
+def has_ended(exc: BaseException) -> bool:
+    """Say whether the producer has stopped for good, since going on would have left a gap.
 
-    Its exception is raised in the midst of a callback, which Python reports as a SystemError.
+    Its client raises that in the midst of a delivery report, in which Python may lose it: flush then
+    ends in a SystemError, with the true error as its cause or without any. No other way leads to a
+    SystemError here, since the reports themselves raise nothing.
     """
-    error = exc if isinstance(exc, KafkaException) else exc.__cause__
-    return (
-        isinstance(error, KafkaException) and error.args[0].code() == KafkaError._GAPLESS_GUARANTEE  # noqa: SLF001
+    return isinstance(exc, SystemError) or (
+        isinstance(exc, KafkaException) and bool(exc.args[0].fatal())
     )
 
 

@@ -10,7 +10,7 @@ from confluent_kafka.admin import NewTopic
 
 from apps.outbox import kafka
 from apps.outbox.dead_letters import Record
-from apps.outbox.kafka import Forked, Sender
+from apps.outbox.kafka import Forked, Sender, has_ended
 from apps.outbox.tests.sending import wait_for
 
 
@@ -79,6 +79,21 @@ def test_record_that_is_refused_is_not_overtaken_by_its_key_and_holds_up_no_othe
     ]
     assert behind.value not in values_on(topic, 2)
     assert sender.send([behind]) == [None]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SystemError("flush returned NULL without setting an exception"),
+        KafkaException(KafkaError(KafkaError._GAPLESS_GUARANTEE, "a gap", fatal=True)),
+    ],
+)
+def test_producer_that_has_stopped_at_a_gap_is_known_by_whatever_python_makes_of_it(error):
+    assert has_ended(error)
+
+
+def test_timeout_does_not_end_a_producer():
+    assert not has_ended(KafkaException(KafkaError(KafkaError._TIMED_OUT)))
 
 
 def test_record_that_is_too_large_for_any_broker_fails_at_once(sender, topic):
