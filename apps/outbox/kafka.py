@@ -247,9 +247,9 @@ def producer_settings() -> dict[str, Any]:
 def has_ended(exc: BaseException) -> bool:
     """Say whether the producer has stopped for good, since going on would have left a gap.
 
-    Its client raises that in the midst of a delivery report, in which Python may lose it: flush then
-    ends in a SystemError, with the true error as its cause or without any. No other way leads to a
-    SystemError here, since the reports themselves raise nothing.
+    Its client raises that in the midst of a delivery report, in which Python may lose it: flush
+    then ends in a SystemError, with the true error as its cause or without any. Nothing else here
+    leads to a SystemError, since the reports themselves raise nothing.
     """
     return isinstance(exc, SystemError) or (
         isinstance(exc, KafkaException) and bool(exc.args[0].fatal())
