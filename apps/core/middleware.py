@@ -16,7 +16,6 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
 
-from apps.core.context import Trace, traced
 from apps.core.http import is_outage, unavailable
 from apps.core.identity import (
     COOKIE,
@@ -29,6 +28,7 @@ from apps.core.identity import (
     read_token,
     set_session_cookie,
 )
+from apps.outbox.context import Trace, traced
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 

@@ -6,11 +6,11 @@ import logging
 from datetime import datetime
 from functools import partial
 
-from apps.core.context import Trace, current_trace, traced
 from apps.expiration.events import ExpirationCompleted
 from apps.expiration.gateway import alarm_clock
 from apps.expiration.models import Deadline
 from apps.expiration.selectors import find_deadline, list_overdue
+from apps.outbox.context import Trace, current_trace, traced
 from apps.outbox.publish import publish
 from apps.outbox.transactions import on_commit, transactional
 

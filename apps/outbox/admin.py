@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from apps.core.admin import ReadOnly
 from apps.outbox import dead_letters, display
 from apps.outbox.models import DeadLetter, OutboxEvent, ReceivedEvent, RelayLease
 from apps.outbox.redrive import Decide, decide_all
@@ -45,7 +44,7 @@ class TopicFilter(admin.SimpleListFilter):
         return queryset.filter(topic=self.value()) if self.value() else queryset
 
 
-class ReadOnlyAdmin(ReadOnly, ModelAdmin):
+class ReadOnlyAdmin(ModelAdmin):
     """Rows that only the outbox itself may write."""
 
     list_per_page = 50
@@ -55,6 +54,15 @@ class ReadOnlyAdmin(ReadOnly, ModelAdmin):
 
     class Media:
         css: ClassVar = {"all": ("outbox/admin.css",)}
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
+        return False
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

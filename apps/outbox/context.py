@@ -1,8 +1,54 @@
-"""The trace of the work in hand, as headers of the events that it publishes."""
+"""What the work in hand belongs to: set by a request or a message, read by publish and the log."""
 
 from __future__ import annotations
 
-from apps.core.context import current_trace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import structlog
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """Where the work came from.
+
+    Args:
+        correlation_id: the request or order that began it all.
+        causation_id: the event that caused this work, empty in a request.
+        traceparent: the W3C trace context that the caller sent.
+    """
+
+    correlation_id: str = ""
+    causation_id: str = ""
+    traceparent: str = ""
+
+
+NOTHING = Trace()
+_trace: ContextVar[Trace] = ContextVar("trace", default=NOTHING)
+
+
+def current_trace() -> Trace:
+    """Return what the work in hand belongs to; empty outside of a request or message."""
+    return _trace.get()
+
+
+@contextmanager
+def traced(trace: Trace, **log_fields: str) -> Iterator[None]:
+    """Run the block as work of `trace`, and put it into every log line within.
+
+    Args:
+        trace: what the block belongs to.
+        log_fields: more to put into the log lines, such as event_id or order_id.
+    """
+    fields = {name: value for name, value in vars(trace).items() if value} | log_fields
+    token = _trace.set(trace)
+    try:
+        with structlog.contextvars.bound_contextvars(**fields):
+            yield
+    finally:
+        _trace.reset(token)
 
 
 def trace_headers() -> dict[str, str]:

@@ -19,7 +19,6 @@ from confluent_kafka import KafkaError, KafkaException
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from apps.core.errors import Conflict, Invalid
 from apps.outbox.failures import is_outage
 from apps.outbox.models import DeadLetter, OutboxEvent
 from apps.outbox.topics import dead_letter_topic, retry_topic
@@ -39,12 +38,16 @@ State = DeadLetter.State
 Stage = DeadLetter.Stage
 
 
-class AlreadyResolved(Conflict):
-    code = "dead_letter_resolved"
+class Refused(Exception):
+    """A decision upon a letter that cannot be taken; its text tells the person why."""
 
 
-class ReasonMissing(Invalid):
-    code = "reason_missing"
+class AlreadyResolved(Refused):
+    """Somebody was quicker, or the letter has failed again meanwhile."""
+
+
+class ReasonMissing(Refused):
+    """A letter is given up only for a reason."""
 
 
 class Send(Protocol):
@@ -246,7 +249,7 @@ def discard(letter_id: uuid.UUID, *, by: str, reason: str) -> None:
         AlreadyResolved: somebody replayed or discarded it before.
     """
     if not reason.strip():
-        raise ReasonMissing("Say why the dead letter may be discarded.", field="reason")
+        raise ReasonMissing("Say why the dead letter may be discarded.")
     _resolve(DeadLetter.objects.get(pk=letter_id), State.DISCARDED, by, reason.strip())
     log.info("dead_letter_discarded", letter=str(letter_id), by=by, reason=reason)
 

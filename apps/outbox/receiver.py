@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, Protocol
 
-from apps.core.context import Trace, traced
+from apps.outbox.context import Trace, traced
 from apps.outbox.dead_letters import EVENT_ID, NAMESPACE, Record
 from apps.outbox.events import Event, record_name
 from apps.outbox.failures import Poison

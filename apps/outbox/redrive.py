@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from uuid import UUID
 
-from apps.core.errors import DomainError
+from apps.outbox.dead_letters import Refused
 from apps.outbox.models import DeadLetter
 
 Decide = Callable[[UUID], None]
@@ -21,8 +21,8 @@ def decide_all(letters: Iterable[DeadLetter], decide: Decide) -> tuple[list[Dead
     for letter in letters:
         try:
             decide(letter.pk)
-        except DomainError as exc:
-            refusals.append(exc.message)
+        except Refused as exc:
+            refusals.append(str(exc))
         else:
             decided.append(letter)
     return decided, refusals

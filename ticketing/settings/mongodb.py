@@ -16,7 +16,7 @@ DJANGO_APPS: tuple[str, ...] = (*MONGODB_APPS, *BASE_APPS)
 def mongodb_database(name: str) -> dict[str, Any]:
     """Return the DATABASES entry of a service whose database is called `name`."""
     return {
-        "ENGINE": "apps.core.mongodb",
+        "ENGINE": "apps.outbox.mongodb",
         "HOST": env_str("MONGODB_URI"),
         "NAME": env_str("MONGODB_DATABASE", name),
         "OPTIONS": {"serverSelectionTimeoutMS": 3000, "tz_aware": False},

@@ -1,5 +1,1 @@
-"""The database engine of the services on MongoDB.
-
-django-mongodb-backend 5.2.4 with three faults repaired; docs/adr/0003 says which and why, and what
-to run again before the version is raised.
-"""
+"""Django's own apps on MongoDB: their keys, and their migrations. The engine is the outbox's."""

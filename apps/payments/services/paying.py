@@ -14,8 +14,8 @@ import structlog
 from django.conf import settings
 from django.utils import timezone
 
-from apps.core.context import current_trace
 from apps.core.errors import Conflict
+from apps.outbox.context import current_trace
 from apps.outbox.publish import publish
 from apps.outbox.transactions import transactional
 from apps.payments import selectors

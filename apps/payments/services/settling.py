@@ -8,7 +8,7 @@ import structlog
 from django.db.models import F
 from django.utils import timezone
 
-from apps.core.context import Trace, traced
+from apps.outbox.context import Trace, traced
 from apps.outbox.publish import publish
 from apps.outbox.transactions import transactional
 from apps.payments import selectors

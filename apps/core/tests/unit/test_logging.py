@@ -9,8 +9,8 @@ import pytest
 import structlog
 from django.conf import settings as django_settings
 
-from apps.core.context import Trace, current_trace, traced
 from apps.core.logging import configure
+from apps.outbox.context import Trace, current_trace, traced
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
-from apps.core.context import Trace, traced
 from apps.expiration import services
 from apps.expiration.events import OrderCancelled, OrderCompleted, OrderCreated
 from apps.expiration.handlers import HANDLERS
 from apps.expiration.models import Deadline, DeadlineSettled
 from apps.expiration.selectors import find_deadline, list_overdue
 from apps.expiration.tests.factories import AFTER, BEFORE, NOON, make_event, make_order_id
+from apps.outbox.context import Trace, traced
 from apps.outbox.models import OutboxEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)

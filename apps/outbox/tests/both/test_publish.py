@@ -9,7 +9,7 @@ import pytest
 from django.db import IntegrityError
 from django.utils import timezone
 
-from apps.core.context import Trace, traced
+from apps.outbox.context import Trace, traced
 from apps.outbox.models import OutboxEvent
 from apps.outbox.publish import InvalidEvent, publish
 from apps.outbox.tests.sending import OPENED_AT, RECORD, event_class, publish_all

@@ -11,8 +11,8 @@ from confluent_kafka import KafkaException
 from django.db import connections
 from django.utils import timezone
 
-from apps.core.context import Trace, traced
 from apps.outbox import dead_letters
+from apps.outbox.context import Trace, traced
 from apps.outbox.failures import is_outage
 from apps.outbox.kafka import Sender
 from apps.outbox.models import DeadLetter, OutboxEvent, RelayLease

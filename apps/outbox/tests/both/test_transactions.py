@@ -4,7 +4,6 @@ import pytest
 from django.db import IntegrityError
 from django.utils import timezone
 
-from apps.core.errors import Conflict
 from apps.outbox.models import RelayLease
 from apps.outbox.transactions import (
     TransactionAbandoned,
@@ -16,6 +15,10 @@ from apps.outbox.transactions import (
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class NoSeat(Exception):
+    """Any refusal by the code inside of a transaction."""
 
 
 def write(name):
@@ -34,7 +37,7 @@ def write_all(*names, then=lambda: None):
 
 
 def refuse():
-    raise Conflict("no")
+    raise NoSeat
 
 
 def test_transaction_keeps_all_and_returns_what_its_function_returns():
@@ -43,7 +46,7 @@ def test_transaction_keeps_all_and_returns_what_its_function_returns():
 
 
 def test_raise_undoes_all():
-    with pytest.raises(Conflict):
+    with pytest.raises(NoSeat):
         write_all("a", "b", then=refuse)
 
     assert written() == set()
@@ -56,7 +59,7 @@ def test_nested_function_joins_and_falls_with_the_outer_one():
         write_all("inner")
         refuse()
 
-    with pytest.raises(Conflict):
+    with pytest.raises(NoSeat):
         outer()
 
     assert written() == set()
@@ -66,7 +69,7 @@ def test_refusal_of_a_nested_function_may_be_answered():
     @transactional
     def outer():
         write("outer")
-        with pytest.raises(Conflict):
+        with pytest.raises(NoSeat):
             write_all(then=refuse)
 
     outer()
@@ -160,7 +163,7 @@ def test_hook_is_dropped_with_its_transaction():
         on_commit(lambda: seen.append("ran"))
         refuse()
 
-    with pytest.raises(Conflict):
+    with pytest.raises(NoSeat):
         body()
     write_all("a")
 

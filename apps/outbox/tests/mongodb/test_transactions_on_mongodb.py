@@ -9,12 +9,16 @@ from django.db.transaction import TransactionManagementError
 from django.db.transaction import atomic as djangos_atomic  # noqa: TID251 - what must be refused
 from django.utils import timezone
 
-from apps.core.errors import Conflict
 from apps.outbox.models import RelayLease
 from apps.outbox.tests.sending import in_threads
 from apps.outbox.transactions import run_in_transaction, transactional
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class NoSeat(Exception):
+    """Any refusal by the code inside of a transaction."""
+
 
 TRANSIENT = ["TransientTransactionError"]
 
@@ -68,10 +72,10 @@ def assert_thread_is_clean():
     @transactional
     def body():
         write("next")
-        raise Conflict("no")
+        raise NoSeat
 
     assert connection.session is None
-    with pytest.raises(Conflict):
+    with pytest.raises(NoSeat):
         body()
     assert "next" not in written()
 
@@ -194,11 +198,11 @@ def test_driver_shares_the_transaction_through_its_session():
         connection.get_collection("outbox_relay_lease").update_one(
             {"_id": "a"}, {"$set": {"owner": "driver"}}, session=connection.session
         )
-        raise Conflict("no")
+        raise NoSeat
 
     write("a")
 
-    with pytest.raises(Conflict):
+    with pytest.raises(NoSeat):
         body()
 
     assert RelayLease.objects.get(name="a").owner == "test"

@@ -5,9 +5,9 @@ import io
 import pytest
 from django.core.management import CommandError
 
-from apps.core.context import Trace, traced
 from apps.outbox import dead_letters
 from apps.outbox.connector import ConnectorFailed, configuration, prepare
+from apps.outbox.context import Trace, traced
 from apps.outbox.kafka import Sender
 from apps.outbox.models import DeadLetter, OutboxEvent
 from apps.outbox.tests.sending import (

@@ -12,7 +12,7 @@ import pytest
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
-from apps.core.context import Trace, traced
+from apps.outbox.context import Trace, traced
 from apps.outbox.models import OutboxEvent
 from apps.payments import services
 from apps.payments.gateway import KeyReused, ProviderRefused, ProviderUnsure

@@ -1,4 +1,4 @@
-"""The three faults of django-mongodb-backend that apps.core.mongodb repairs (docs/adr/0003)."""
+"""The three faults of django-mongodb-backend that apps.outbox.mongodb repairs (docs/adr/0003)."""
 
 from __future__ import annotations
 
