@@ -81,11 +81,27 @@ def letters_table(letters: Sequence[DeadLetter]) -> str:
         )
         for letter in letters
     ]
+    return table(heads, rows)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return columns as wide as their longest cell, for a terminal."""
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in (heads, *rows)
     )
+
+
+def duration(seconds: float) -> str:
+    """Return a time span in its two largest units: 3 d 4 h, 12 min 5 s, 0 s."""
+    rest = round(seconds)
+    parts = []
+    for name, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count} {name}")
+    return " ".join(parts[:2]) or "0 s"
 
 
 def key_text(key: bytes | memoryview | None) -> str:

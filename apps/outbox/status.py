@@ -1,0 +1,355 @@
+"""How sending and receiving stand, for a terminal, the admin and the gauges of Prometheus.
+
+Everything here is read by the indexes of what waits, which hold no published row: its cost grows
+with what is wrong, and not with the years that went well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
+from django.conf import settings
+from django.db.models import Count, F, Min, Q, QuerySet
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from apps.outbox import kafka, metrics
+from apps.outbox.failures import is_outage
+from apps.outbox.models import (
+    DeadLetter,
+    OutboxEvent,
+    ParkedRecord,
+    RelayMember,
+    RelaySlot,
+    ReplicationSlot,
+)
+from apps.outbox.topics import retry_topic
+
+KAFKA_SECONDS = 10.0
+MOST_BLOCKED = 1000
+END = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+BEGIN = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+UNDECIDED = (DeadLetter.State.OPEN, DeadLetter.State.REQUESTED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queue:
+    """What waits for a relay.
+
+    Args:
+        blocked: keys whose first row was refused and will be tried again.
+    """
+
+    pending: int
+    oldest_at: datetime | None
+    blocked: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockedKey:
+    """A key whose first row could not be sent yet.
+
+    Args:
+        waiting: rows of that key that wait, with the first one.
+    """
+
+    topic: str
+    key: str
+    event_id: str
+    type: str
+    version: int
+    attempts: int
+    due_at: datetime
+    waiting: int
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relay:
+    owner: str
+    started_at: datetime
+    is_alive: bool
+    slots: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parked:
+    """Records that a group keeps beside its topics: those that failed, and those behind them."""
+
+    group: str
+    topic: str
+    records: int
+    failed: int
+    due_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Letters:
+    stage: str
+    topic: str
+    group: str
+    kind: str
+    state: str
+    count: int
+    oldest_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """The replication slot of change data capture, as it was last seen.
+
+    Args:
+        confirmed_at: all rows committed before this are on the raw topic.
+        fault: why nobody may go on as if nothing was lost; empty while all is well.
+    """
+
+    name: str
+    confirmed_at: datetime | None
+    fault: str
+    lag_bytes: int | None = None
+    wal_status: str = ""
+    is_active: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lag:
+    """How far a group is behind the end of a topic, in records."""
+
+    group: str
+    topic: str
+    behind: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """All of it, at one moment.
+
+    Args:
+        kafka_fault: why nothing is known of Kafka; empty while it answers.
+    """
+
+    service: str
+    transport: str
+    at: datetime
+    queue: Queue
+    blocked: tuple[BlockedKey, ...]
+    relays: tuple[Relay, ...]
+    parked: tuple[Parked, ...]
+    letters: tuple[Letters, ...]
+    slot: Slot | None
+    lags: tuple[Lag, ...]
+    kafka_fault: str
+
+    @property
+    def oldest_age(self) -> float:
+        """Seconds for which the oldest row has waited."""
+        oldest = self.queue.oldest_at
+        return max(0.0, (self.at - oldest).total_seconds()) if oldest else 0.0
+
+    @property
+    def slot_fault(self) -> str:
+        return self.slot.fault if self.slot else ""
+
+    @property
+    def dead(self) -> int:
+        """Dead letters that nobody has decided upon."""
+        return sum(letters.count for letters in self.letters)
+
+
+def collect(*, with_kafka: bool = True) -> Status:
+    """Look at the service's store and, if wanted, at Kafka, whose absence is only noted."""
+    lags, fault = consumer_lag() if with_kafka else ((), "")
+    return Status(
+        service=settings.SERVICE_NAME,
+        transport=settings.OUTBOX_TRANSPORT,
+        at=timezone.now(),
+        queue=queue(),
+        blocked=tuple(blocked_keys(MOST_BLOCKED)),
+        relays=tuple(relays()),
+        parked=tuple(parked()),
+        letters=tuple(letters()),
+        slot=slot(),
+        lags=lags,
+        kafka_fault=fault,
+    )
+
+
+def set_gauges() -> None:
+    """Tell Prometheus how the store stands."""
+    now_waiting = queue()
+    age = timezone.now() - now_waiting.oldest_at if now_waiting.oldest_at else None
+    metrics.pending.set(now_waiting.pending)
+    metrics.oldest_pending_age.set(max(0.0, age.total_seconds()) if age else 0.0)
+    metrics.keys_blocked.set(now_waiting.blocked)
+    depths = {stage.value: 0 for stage in DeadLetter.Stage}
+    for each in letters():
+        depths[each.stage] += each.count
+    for stage, depth in depths.items():
+        metrics.dlq_depth.labels(stage).set(depth)
+
+
+def waiting_rows() -> QuerySet[OutboxEvent]:
+    """Return the rows that wait for a relay, found by the index that holds no others.
+
+    MongoDB takes a partial index only for a query on its first column.
+    """
+    return OutboxEvent.objects.filter(state=OutboxEvent.State.PENDING, slot__gte=0)
+
+
+def blocked_rows() -> QuerySet[OutboxEvent]:
+    """Return the rows that were refused and wait for another try: the first ones of their keys."""
+    return waiting_rows().filter(attempts__gt=0)
+
+
+def queue() -> Queue:
+    found = waiting_rows().aggregate(
+        pending=Count("pk"),
+        oldest_at=Min("occurred_at"),
+        blocked=Count("pk", filter=Q(attempts__gt=0)),
+    )
+    return Queue(**found)
+
+
+def blocked_keys(limit: int) -> list[BlockedKey]:
+    """Return the keys that wait for their first row, those that have waited longest first."""
+    heads = list(blocked_rows().order_by("occurred_at")[:limit])
+    behind = (
+        waiting_rows()
+        .filter(
+            slot__in={row.slot for row in heads},
+            aggregate_id__in={row.aggregate_id for row in heads},
+        )
+        .values("topic", "key")
+        .annotate(waiting=Count("pk"))
+    )
+    waiting = {(each["topic"], each["key"]): each["waiting"] for each in behind} if heads else {}
+    return [
+        BlockedKey(
+            topic=row.topic,
+            key=row.key,
+            event_id=str(row.pk),
+            type=row.type,
+            version=row.version,
+            attempts=row.attempts,
+            due_at=row.due_at,
+            waiting=waiting.get((row.topic, row.key), 1),
+            error=row.last_error,
+        )
+        for row in heads
+    ]
+
+
+def relays() -> list[Relay]:
+    alive = set(RelayMember.objects.filter(expires_at__gt=Now()).values_list("pk", flat=True))
+    slots = {
+        each["owner"]: each["slots"]
+        for each in RelaySlot.objects.values("owner").annotate(slots=Count("pk"))
+    }
+    return [
+        Relay(
+            owner=member.owner,
+            started_at=member.started_at,
+            is_alive=member.owner in alive,
+            slots=slots.get(member.owner, 0),
+        )
+        for member in RelayMember.objects.order_by("owner")
+    ]
+
+
+def parked() -> list[Parked]:
+    found = (
+        ParkedRecord.objects.values("group", "topic")
+        .annotate(
+            records=Count("pk"),
+            failed=Count("pk", filter=~Q(error_message="")),
+            due_at=Min("due_at"),
+        )
+        .order_by("group", "topic")
+    )
+    return [Parked(**each) for each in found]
+
+
+def letters() -> list[Letters]:
+    """Count the dead letters that nobody has decided upon, or that wait to be sent again."""
+    found = (
+        DeadLetter.objects.filter(state__in=UNDECIDED)
+        .values("stage", "topic", "group", "state", kind=F("error_kind"))
+        .annotate(count=Count("pk"), oldest_at=Min("first_failed_at"))
+        .order_by("stage", "topic", "group", "kind", "state")
+    )
+    return [Letters(**each) for each in found]
+
+
+def slot() -> Slot | None:
+    """Return what is known of the replication slot; None where a relay sends."""
+    if settings.OUTBOX_TRANSPORT != "debezium":
+        return None
+    seen = ReplicationSlot.objects.order_by("-observed_at").first()
+    return Slot(name=seen.name, confirmed_at=seen.confirmed_at, fault=seen.fault) if seen else None
+
+
+def consumer_lag() -> tuple[tuple[Lag, ...], str]:
+    """Return how far this service's groups are behind, or why Kafka does not tell."""
+    lags: list[Lag] = []
+    try:
+        for group, topics in _subscriptions().items():
+            lags += _lags(group, topics)
+    except KafkaException as exc:
+        if not is_outage(exc):
+            raise
+        return (), str(exc.args[0])
+    return tuple(lags), ""
+
+
+def _subscriptions() -> dict[str, tuple[str, ...]]:
+    groups: dict[str, tuple[str, ...]] = {}
+    if settings.CONSUMER_GROUP:
+        groups[settings.CONSUMER_GROUP] = settings.OUTBOX_CONSUMERS[settings.CONSUMER_GROUP]
+    if settings.OUTBOX_TRANSPORT == "debezium":
+        raw = settings.OUTBOX_RAW_TOPIC
+        groups[f"{raw}.worker"] = (raw,)
+    return groups
+
+
+def _lags(group: str, topics: tuple[str, ...]) -> list[Lag]:
+    """Compare the ends of the topics, and of their retry tiers, with what the group committed."""
+    admin = kafka.admin()
+    tiers = tuple(retry_topic(topic, group) for topic in topics)
+    known = admin.list_topics(timeout=KAFKA_SECONDS).topics
+    places = [
+        TopicPartition(name, number)
+        for name in sorted(known)
+        if name in topics or name.startswith(tiers)
+        for number in known[name].partitions
+    ]
+    ends = _offsets(admin, places, END)
+    begins = _offsets(admin, places, BEGIN)
+    [answer] = admin.list_consumer_group_offsets(
+        [ConsumerGroupTopicPartitions(group)], request_timeout=KAFKA_SECONDS
+    ).values()
+    committed = {
+        (each.topic, each.partition): each.offset
+        for each in answer.result(KAFKA_SECONDS).topic_partitions
+    }
+    behind = [
+        (place[0], end - max(begins[place], committed.get(place, 0))) for place, end in ends.items()
+    ]
+    return [
+        Lag(group=group, topic=topic, behind=sum(count for _, count in counts))
+        for topic, counts in groupby(sorted(behind), key=lambda each: each[0])
+    ]
+
+
+def _offsets(
+    admin: AdminClient, places: list[TopicPartition], which: OffsetSpec
+) -> dict[tuple[str, int], int]:
+    asked = admin.list_offsets(dict.fromkeys(places, which), request_timeout=KAFKA_SECONDS)
+    return {
+        (place.topic, place.partition): answer.result(KAFKA_SECONDS).offset
+        for place, answer in asked.items()
+    }
