@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import structlog
@@ -36,7 +37,7 @@ def client_settings() -> dict[str, Any]:
     """Return what all of Kafka's clients share."""
     return {
         "bootstrap.servers": settings.KAFKA_BOOTSTRAP_SERVERS,
-        "client.id": f"ticketing-{settings.SERVICE_NAME}-{os.getpid()}",
+        "client.id": f"{settings.SERVICE_NAME}-{os.getpid()}",
         "error_cb": _log_error,
         "log_level": 2,
         "reconnect.backoff.max.ms": 2000,
@@ -64,6 +65,25 @@ def consumer(group: str, **overrides: Any) -> Consumer:  # noqa: ANN401 (librdka
         }
         | overrides
     )
+
+
+class Flight:
+    """Records that have been handed over and are on their way.
+
+    Args:
+        records: those of a key in their order.
+    """
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.records = records
+        self.errors: dict[int, KafkaError] = {}
+        # Why the producer stopped in the midst of them, if it did.
+        self.fault: BaseException | None = None
+
+    def note(self, index: int, error: KafkaError | None, _: Message) -> None:
+        """Take a delivery report; those of success are not even made (producer_settings)."""
+        if error is not None:
+            self.errors[index] = error
 
 
 class Sender:
@@ -109,45 +129,76 @@ class Sender:
         Raises:
             KafkaException: Kafka is away; some of the records may have arrived.
         """
-        try:
-            results = self._send(records, waiting)
-        except (KafkaException, SystemError) as exc:
-            if not has_ended(exc):
-                raise
+        return self.land(self.begin(records, waiting=waiting), waiting=waiting)
+
+    def begin(
+        self, records: Sequence[Record], *, waiting: Callable[[], None] = lambda: None
+    ) -> Flight:
+        """Hand the records over without waiting for the brokers; `land` does, before the next."""
+        flight = Flight(records)
+        with self._ending_with(flight):
+            self._hand_over(flight, waiting)
+        return flight
+
+    def land(self, flight: Flight, *, waiting: Callable[[], None] = lambda: None) -> Results:
+        """Wait until the brokers have the records; see `send`."""
+        if flight.fault is None:
+            with self._ending_with(flight):
+                self._wait_for_brokers(waiting)
+        if flight.fault is None:
+            results: Results = [flight.errors.get(i) for i in range(len(flight.records))]
+        else:
             # Brokers refuse a batch for one bad record; the producer has stopped at that gap.
             log.warning(
-                "kafka_batch_refused", records=len(records), error=str(exc.__cause__ or exc)
+                "kafka_batch_refused",
+                records=len(flight.records),
+                error=str(flight.fault.__cause__ or flight.fault),
             )
-            results = self._send_singly(records, waiting)
-        return _hold_back(records, results)
+            results = self._send_singly(flight.records, waiting)
+        return _hold_back(flight.records, results) if any(results) else results
+
+    def abandon(self) -> None:
+        """Drop what is on its way, as far as that is possible still."""
+        self._discard()
 
     def close(self) -> None:
         """Let go of the producer; it has nothing left to deliver."""
         self._discard()
 
-    def _send(self, records: Sequence[Record], waiting: Callable[[], None]) -> Results:
-        producer = self._own_producer()
-        deadline = time.monotonic() + self._timeout
-        results: dict[int, KafkaError | None] = {}
-        blocked: dict[tuple[str, bytes | None], KafkaError] = {}
+    @contextmanager
+    def _ending_with(self, flight: Flight) -> Iterator[None]:
+        """Discard the producer if anything goes wrong.
+
+        What is still queued must not arrive behind the back of whoever sends it again.
+        """
         try:
-            for i, record in enumerate(records):
-                place = (record.topic, record.key)
-                if place in blocked:
-                    results[i] = blocked[place]
-                    continue
-                refused = self._enqueue(producer, record, _Report(results, i), deadline, waiting)
-                if refused is not None:
-                    results[i] = blocked[place] = refused
-            while len(results) < len(records):
-                producer.flush(TICK_SECONDS)
-                waiting()
-                _check(deadline)
+            yield
+        except (KafkaException, SystemError) as exc:
+            self._discard()
+            if not has_ended(exc):
+                raise
+            flight.fault = exc
         except BaseException:
-            # What is still queued must not arrive behind the back of whoever sends it again.
             self._discard()
             raise
-        return [results[i] for i in range(len(records))]
+
+    def _hand_over(self, flight: Flight, waiting: Callable[[], None]) -> None:
+        producer = self._own_producer()
+        deadline = time.monotonic() + self._timeout
+        blocked: dict[tuple[str, bytes | None], KafkaError] = {}
+        for i, record in enumerate(flight.records):
+            if blocked and (record.topic, record.key) in blocked:
+                flight.errors[i] = blocked[record.topic, record.key]
+                continue
+            refused = self._enqueue(producer, record, partial(flight.note, i), deadline, waiting)
+            if refused is not None:
+                flight.errors[i] = blocked[record.topic, record.key] = refused
+
+    def _wait_for_brokers(self, waiting: Callable[[], None]) -> None:
+        deadline = time.monotonic() + self._timeout
+        while self._own_producer().flush(TICK_SECONDS):
+            waiting()
+            _check(deadline)
 
     def _send_singly(self, records: Sequence[Record], waiting: Callable[[], None]) -> Results:
         """Send one after the other, to find out which one is refused, and nothing behind it."""
@@ -160,7 +211,8 @@ class Sender:
             for record in records:
                 place = (record.topic, record.key)
                 if place not in blocked:
-                    [error] = single._send([record], waiting)
+                    [error] = single.send([record], waiting=waiting)
+                    waiting()
                     if error is not None:
                         blocked[place] = error
                 results.append(blocked.get(place))
@@ -191,7 +243,7 @@ class Sender:
                 _check(deadline)
             except KafkaException as exc:
                 error: KafkaError = exc.args[0]
-                if error.fatal():
+                if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001
                     raise
                 return error
             else:
@@ -216,17 +268,6 @@ class Sender:
                 producer.flush(TICK_SECONDS)
 
 
-class _Report:
-    """Notes the outcome of one record; a class, since a closure in a loop sees the last index."""
-
-    def __init__(self, results: dict[int, KafkaError | None], index: int) -> None:
-        self._results = results
-        self._index = index
-
-    def __call__(self, error: KafkaError | None, _: Message) -> None:
-        self._results[self._index] = error
-
-
 def producer_settings() -> dict[str, Any]:
     """Return the settings of a producer whose acknowledged records are safe and in order."""
     return client_settings() | {
@@ -239,7 +280,11 @@ def producer_settings() -> dict[str, Any]:
         "message.max.bytes": LARGEST_RECORD,
         # Long enough for a topic just created to be known, short enough for the others to go on.
         "topic.metadata.propagation.max.ms": 5000,
+        # Nobody waits this long: a flush sends at once what is queued.
         "linger.ms": 5,
+        # A batch has arrived when nothing is queued and no error was reported. A report of success
+        # for each record would cost as much as sending it.
+        "delivery.report.only.error": True,
         "compression.type": "lz4",
     }
 
@@ -252,7 +297,9 @@ def has_ended(exc: BaseException) -> bool:
     leads to a SystemError, since the reports themselves raise nothing.
     """
     return isinstance(exc, SystemError) or (
-        isinstance(exc, KafkaException) and bool(exc.args[0].fatal())
+        isinstance(exc, KafkaException)
+        # The code alone is what any later call says.
+        and (bool(exc.args[0].fatal()) or exc.args[0].code() == KafkaError._FATAL)  # noqa: SLF001
     )
 
 

@@ -15,6 +15,15 @@ from django.conf import settings
 from fastavro.validation import ValidationError, ValidationErrorData, validate
 
 PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
+PLAIN_TYPES: Mapping[str, type] = {
+    "null": type(None),
+    "boolean": bool,
+    "int": int,
+    "long": int,
+    "string": str,
+}
+LEAST_INT = -(2**31)
+PLAIN_LOGICAL_TYPES = frozenset({"timestamp-millis", "timestamp-micros"})
 
 
 class DoesNotFit(Exception):
@@ -35,6 +44,8 @@ class LocalSchema:
     path: Path
     text: str
     parsed: dict[str, Any]
+    plain_types: Mapping[str, frozenset[type]]
+    """For fields of primitive types: the types of JSON's values that fit them as they are."""
 
     def encode(self, fields: Mapping[str, Any]) -> bytes:
         """Return the record as bare Avro.
@@ -42,19 +53,42 @@ class LocalSchema:
         Raises:
             DoesNotFit: a field is missing, is unknown or has the wrong type.
         """
-        unknown = fields.keys() - {field["name"] for field in self.parsed["fields"]}
+        unknown = fields.keys() - self.names
         if unknown:
             raise DoesNotFit(f"{self.name} has no field {', '.join(sorted(unknown))}.")
         body = io.BytesIO()
         try:
-            # The writer alone would take 1.0 or true for a number.
-            validate(fields, self.parsed, strict=True)
+            # The writer alone would take 1.0 or true for a number. Looking at types is exact where
+            # they say all, and costs a twentieth of what the validator does (20 us an event).
+            if not self._fits_plainly(fields):
+                validate(fields, self.parsed, strict=True)
             fastavro.schemaless_writer(body, self.parsed, fields, strict=True)
         except ValidationError as exc:
             raise DoesNotFit(_reasons(exc)) from exc
         except (TypeError, ValueError, OverflowError, KeyError, AttributeError) as exc:
             raise DoesNotFit(f"{self.name}: {exc}") from exc
         return body.getvalue()
+
+    @functools.cached_property
+    def names(self) -> frozenset[str]:
+        """The names of the record's fields."""
+        return frozenset(field["name"] for field in self.parsed["fields"])
+
+    @functools.cached_property
+    def narrow(self) -> tuple[str, ...]:
+        """The names of the fields that hold 32 bits, which no type of Python says."""
+        return tuple(field["name"] for field in self.parsed["fields"] if "int" in _branches(field))
+
+    def _fits_plainly(self, fields: Mapping[str, Any]) -> bool:
+        plain = self.plain_types
+        return (
+            len(plain) == len(self.names) == len(fields)
+            and all(type(value) in plain[name] for name, value in fields.items())
+            and all(
+                fields[name] is None or LEAST_INT <= fields[name] <= -LEAST_INT - 1
+                for name in self.narrow
+            )
+        )
 
 
 def local_schemas() -> Mapping[str, LocalSchema]:
@@ -73,8 +107,34 @@ def _load(directory: Path) -> Mapping[str, LocalSchema]:
         name = parsed["name"]
         if name in schemas:
             raise ValueError(f"{path} and {schemas[name].path} both hold {name}.")
-        schemas[name] = LocalSchema(name=name, path=path, text=text, parsed=parsed)
+        schemas[name] = LocalSchema(
+            name=name, path=path, text=text, parsed=parsed, plain_types=_plain_types(parsed)
+        )
     return schemas
+
+
+def _plain_types(parsed: Mapping[str, Any]) -> Mapping[str, frozenset[type]]:
+    """Return the fitting types of those fields for which a value's type says whether it fits."""
+    fitting: dict[str, frozenset[type]] = {}
+    for field in parsed["fields"]:
+        branches = _branches(field)
+        # An int's range is looked at as well, which needs to be the only number of its union.
+        is_simple = "int" not in branches or branches <= {"int", "null"}
+        if branches <= PLAIN_TYPES.keys() and is_simple:
+            fitting[field["name"]] = frozenset(PLAIN_TYPES[branch] for branch in branches)
+    return fitting
+
+
+def _branches(field: Mapping[str, Any]) -> frozenset[str]:
+    """Return the types that a field may have; "" stands for those that are no bare primitives."""
+    kind = field["type"]
+    found = set()
+    for branch in kind if isinstance(kind, list) else [kind]:
+        bare = branch
+        if isinstance(branch, dict) and branch.get("logicalType") in {None, *PLAIN_LOGICAL_TYPES}:
+            bare = branch["type"]
+        found.add(bare if isinstance(bare, str) and bare in PLAIN_TYPES else "")
+    return frozenset(found)
 
 
 def canonical(schema: Any, namespace: str = "") -> Any:  # noqa: ANN401 (a schema is any JSON)

@@ -6,7 +6,7 @@ import json
 import fastavro
 import pytest
 
-from apps.outbox.schemas import canonical, local_schemas
+from apps.outbox.schemas import DoesNotFit, _load, canonical, local_schemas
 
 SCHEMA = {
     "type": "record",
@@ -94,3 +94,45 @@ def test_two_files_of_one_record_are_refused(settings, tmp_path):
 
     with pytest.raises(ValueError, match=r"test\.boxes\.BoxMoved"):
         local_schemas()
+
+
+FLAT = {
+    "type": "record",
+    "name": "test.Flat",
+    "fields": [
+        {"name": "i", "type": ["null", "int"]},
+        {"name": "n", "type": "long"},
+        {"name": "s", "type": ["string", "null"]},
+        {"name": "b", "type": "boolean"},
+        {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+        {"name": "mixed", "type": ["int", "string"]},
+    ],
+}
+FITTING = {"i": 1, "n": 2, "s": "x", "b": True, "at": 0, "mixed": "x"}
+
+
+@pytest.mark.parametrize("leave_out", [(), ("mixed",)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("i", value) for value in (True, 1.0, "1", 2**31, -(2**31) - 1)),
+        *(("n", value) for value in (True, 1.0, None, 2**63)),
+        *(("s", value) for value in (1, b"x", "\ud800")),
+        *(("b", value) for value in (1, None)),
+        *(("at", value) for value in (0.5, "now")),
+    ],
+)
+def test_value_of_another_type_fits_no_field_by_whichever_check(tmp_path, leave_out, name, value):
+    schema = flat_schema(tmp_path, leave_out)
+    fields = {each: FITTING[each] for each in FITTING if each not in leave_out}
+
+    assert schema.encode(fields)
+    assert schema.encode(fields | {"i": None, "s": None})
+    with pytest.raises(DoesNotFit):
+        schema.encode(fields | {name: value})
+
+
+def flat_schema(directory, leave_out):
+    fields = [field for field in FLAT["fields"] if field["name"] not in leave_out]
+    (directory / "flat.avsc").write_text(json.dumps(FLAT | {"fields": fields}))
+    return _load(directory)["test.Flat"]
