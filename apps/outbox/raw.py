@@ -1,16 +1,24 @@
 """The raw worker: outbox rows as Debezium read them become the records that a relay would send.
 
 It reads the raw topic, which is keyed and ordered as the topics it feeds, and commits its offsets
-after the brokers' acknowledgement: a crash repeats records, and loses none.
+after the brokers' acknowledgement: a crash loses no record. It repeats few: what Debezium sends
+again, and what a worker sent and did not commit before it died, is known by the event's id, as
+far back as `recent` remembers.
+
+Rows of the state `pending` are a relay's, and only passed by. While a relay still has some of
+them, rows that came after them wait: so the transport can be changed with writers at work.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Any, Protocol, cast
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
@@ -18,13 +26,15 @@ from django.conf import settings
 from django.db import close_old_connections
 from django.utils import timezone
 
-from apps.outbox import dead_letters, kafka
+from apps.outbox import dead_letters, kafka, metrics, slot_guard
 from apps.outbox.codec import Codec
-from apps.outbox.consumer import to_record
+from apps.outbox.consumer import read_headers, to_record
 from apps.outbox.dead_letters import Failure, Headers, Record, Stage
-from apps.outbox.failures import Poison, is_outage
+from apps.outbox.failures import Poison, Unavailable, is_outage
+from apps.outbox.models import OutboxEvent
 from apps.outbox.provisioning import RAW
 from apps.outbox.receiver import LONGEST_EVENT_ID
+from apps.outbox.recent import Recent, ids_at_the_tail
 from apps.outbox.records import Row, build_record
 from apps.outbox.registry import Registry
 from apps.outbox.relay import FIRST_DELAY_SECONDS, REFUSED_FOR_GOOD, Outbound
@@ -33,20 +43,45 @@ from apps.outbox.worker import liveness, spread
 
 log = structlog.get_logger(__name__)
 
-BATCH = 500
+BATCH = 5_000
 POLL_SECONDS = 1.0
+CHORE_SECONDS = 10.0
 LONGEST_OUTAGE_DELAY_SECONDS = 3.0
+CLIENT_OPTIONS: dict[str, Any] = {
+    "queued.min.messages": 4 * BATCH,
+    # How soon a topic is seen that was made after the worker.
+    "topic.metadata.refresh.interval.ms": 10_000,
+}
+PENDING = OutboxEvent.State.PENDING.value.encode()
+
+
+class SlotFault(Unavailable):
+    """The replication slot was lost or made anew: rows may be missing that come before these."""
+
+
+class RelayBehind(Unavailable):
+    """A relay has not sent all rows yet that come before these."""
 
 
 class Client(Protocol):
     """What is used of confluent_kafka.Consumer."""
 
-    def subscribe(self, topics: list[str], /) -> None: ...
+    def subscribe(self, topics: list[str], /, **callbacks: Callable[..., None]) -> None: ...
     def poll(self, timeout: float, /) -> Message | None: ...
     def consume(self, num_messages: int, timeout: float) -> list[Message]: ...
     def seek(self, partition: TopicPartition, /) -> None: ...
-    def commit(self, *, offsets: list[TopicPartition], asynchronous: Literal[False]) -> object: ...
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> Any: ...  # noqa: ANN401
     def close(self) -> None: ...
+
+
+@dataclass(kw_only=True, slots=True)
+class Plan:
+    """What is to become of a batch of raw records."""
+
+    messages: list[Message]
+    records: list[Record]
+    event_ids: list[bytes]
+    poison: list[tuple[Message, Poison]]
 
 
 class RawWorker:
@@ -58,7 +93,11 @@ class RawWorker:
         client: a Kafka consumer that commits nothing by itself.
         codec: encodes the payloads.
         sender: hands records to Kafka.
+        relay_is_behind: says whether rows wait for a relay.
+        guard: returns the replication slot's fault, or nothing.
         alive: called with each round of the loop.
+        tail: returns the ids of the last events of these topics.
+        clock: seconds that only grow.
     """
 
     def __init__(  # noqa: PLR0913 (collaborators, all named)
@@ -69,16 +108,31 @@ class RawWorker:
         client: Client,
         codec: Codec,
         sender: Outbound,
+        relay_is_behind: Callable[[], bool] = lambda: False,
+        guard: Callable[[], str] = lambda: "",
         alive: Callable[[], None] = lambda: None,
+        tail: Callable[[Iterable[str]], list[bytes]] = ids_at_the_tail,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._raw_topic = raw_topic
         self._topics = topics
         self._client = client
         self._codec = codec
         self._sender = sender
+        self._relay_is_behind = relay_is_behind
+        self._guard = guard
         self._alive = alive
+        self._tail = tail
+        self._clock = clock
         self._stopping = threading.Event()
         self._outages = 0
+        self._fault = ""
+        self._guarded_at = float("-inf")
+        # True until it is known that no relay has rows that come before those on the raw topic.
+        self._may_be_behind = True
+        self._recent = Recent()
+        self._recalled: set[str] = set()
+        self._done: dict[tuple[str, int], int] = {}
 
     def run(self) -> None:
         """Work until `stop` is called.
@@ -94,11 +148,14 @@ class RawWorker:
             self.close()
 
     def subscribe(self) -> None:
-        self._client.subscribe([self._raw_topic])
+        self._client.subscribe(
+            [self._raw_topic], on_assign=self._on_assign, on_revoke=self._on_revoke
+        )
         log.info("raw_worker_started", topic=self._raw_topic)
 
     def close(self) -> None:
         """Leave the group; what is not committed is read again by the next."""
+        self._commit(asynchronous=False)
         self._client.close()
         self._sender.close()
         self._codec.close()
@@ -116,19 +173,21 @@ class RawWorker:
         """
         self._alive()
         close_old_connections()
-        messages = self._take()
-        records = [to_record(message) for message in messages if _is_record(message)]
-        if not records:
+        self._watch_the_slot()
+        messages = [message for message in self._take() if _is_record(message)]
+        if not messages:
             return False
         try:
-            self._work(records)
+            self._work(messages)
         except Exception as exc:
             if not is_outage(exc):
                 raise
-            self._go_back(records, exc)
+            self._go_back(messages, exc)
         else:
             self._outages = 0
-            self._commit(records)
+            for message in messages:
+                self._done[_place(message)] = (message.offset() or 0) + 1
+            self._commit(asynchronous=True)
         return True
 
     def _take(self) -> list[Message]:
@@ -136,65 +195,116 @@ class RawWorker:
         first = self._client.poll(POLL_SECONDS)
         return [] if first is None else [first, *self._client.consume(BATCH - 1, 0)]
 
-    def _work(self, records: Sequence[Record]) -> None:
-        pairs: list[tuple[Record, Record]] = []
-        for raw in records:
+    def _watch_the_slot(self) -> None:
+        """Look at the replication slot now and then: a chore that needs no process of its own."""
+        if self._clock() < self._guarded_at + CHORE_SECONDS:
+            return
+        self._guarded_at = self._clock()
+        before, self._fault = self._fault, self._guard()
+        if before and not self._fault:
+            # What was missing is a relay's to send, or has just been sent by one.
+            self._may_be_behind = True
+
+    def _work(self, messages: list[Message]) -> None:
+        if self._fault:
+            raise SlotFault(f"{self._fault} See: manage.py guard_slot")
+        plan = self._plan(messages)
+        if plan.records and self._may_be_behind:
+            if self._relay_is_behind():
+                raise RelayBehind("Rows wait for a relay that come before those of the raw topic.")
+            self._may_be_behind = False
+        for message, reason in plan.poison:
+            self._bury(to_record(message), reason)
+        sources, records = plan.messages, plan.records
+        while records:
+            results = self._sender.send(records, waiting=self._alive)
+            sources, records = self._judge(sources, records, results)
+        self._recent.add(plan.event_ids)
+        _count(plan.records)
+
+    def _plan(self, messages: list[Message]) -> Plan:
+        plan = Plan(messages=[], records=[], event_ids=[], poison=[])
+        seen: set[bytes] = set()
+        for message in messages:
             try:
-                pairs.append((raw, build_record(self._row(raw), self._codec)))
+                columns = _columns(message)
+                if columns.get("state") == PENDING:
+                    # Whatever comes behind it in its key must wait until a relay has sent it.
+                    self._may_be_behind = True
+                    continue
+                event_id = columns.get("id") or b""
+                if event_id in seen or self._was_sent(event_id, columns):
+                    continue
+                record = build_record(self._row(message, columns), self._codec)
             except Poison as exc:
-                self._bury(raw, exc)
-        while pairs:
-            results = self._sender.send([record for _, record in pairs], waiting=self._alive)
-            pairs = self._judge(pairs, results)
+                plan.poison.append((message, exc))
+                continue
+            seen.add(event_id)
+            plan.messages.append(message)
+            plan.records.append(record)
+            plan.event_ids.append(event_id)
+        return plan
+
+    def _was_sent(self, event_id: bytes, columns: dict[str, bytes]) -> bool:
+        topic = columns.get("topic", b"").decode(errors="replace")
+        if topic in self._topics and topic not in self._recalled:
+            self._recent.add(self._tail([topic]))
+            self._recalled.add(topic)
+        if event_id not in self._recent:
+            return False
+        metrics.published.labels(topic, "repeated", "").inc()
+        return True
+
+    def _row(self, message: Message, columns: dict[str, bytes]) -> Row:
+        """Read a row as Debezium's EventRouter writes it: columns as headers, payload as value.
+
+        Raises:
+            Poison: something is missing or malformed, or the row goes to a topic that is not ours.
+        """
+        payload = message.value()
+        if not payload:
+            raise Poison("empty", "The raw record has no value.")
+        try:
+            topic = columns["topic"].decode()
+            if topic not in self._topics:
+                raise Poison("unknown_topic", f"{topic} is none of OUTBOX_TOPICS.")
+            return Row(
+                event_id=uuid.UUID(columns["id"].decode()),
+                topic=topic,
+                key=(message.key() or b"").decode(),
+                version=int(columns["version"]),
+                type=columns["type"].decode(),
+                record=columns["record"].decode(),
+                payload=payload,
+                headers=columns.get("headers", b"{}").decode(),
+                occurred_at=datetime.fromisoformat(columns["occurred_at"].decode()),
+                aggregate_id=columns["aggregate_id"].decode(),
+            )
+        except KeyError as exc:
+            raise Poison("bad_row", f"The raw record has no header {exc}.") from exc
+        except ValueError as exc:
+            raise Poison("bad_row", f"A column cannot be read: {exc}") from exc
 
     def _judge(
-        self, pairs: list[tuple[Record, Record]], results: kafka.Results
-    ) -> list[tuple[Record, Record]]:
+        self, sources: Sequence[Message], records: Sequence[Record], results: kafka.Results
+    ) -> tuple[list[Message], list[Record]]:
         """Bury what is refused for good, and return what is to be sent again behind it."""
         refused: set[tuple[str, bytes | None]] = set()
-        again: list[tuple[Record, Record]] = []
-        for (raw, record), error in zip(pairs, results, strict=True):
+        again: tuple[list[Message], list[Record]] = [], []
+        for message, record, error in zip(sources, records, results, strict=True):
             if error is None:
                 continue
             if error.code() not in REFUSED_FOR_GOOD:
                 raise KafkaException(error)
             place = (record.topic, record.key)
             if place in refused:
-                again.append((raw, record))
+                again[0].append(message)
+                again[1].append(record)
             else:
                 refused.add(place)
-                self._bury(raw, Poison("refused_by_broker", f"{error.name()}: {error.str()}"))
+                reason = Poison("refused_by_broker", f"{error.name()}: {error.str()}")
+                self._bury(to_record(message), reason)
         return again
-
-    def _row(self, raw: Record) -> Row:
-        """Read a row as Debezium's EventRouter writes it: columns as headers, payload as value.
-
-        Raises:
-            Poison: something is missing or malformed, or the row goes to a topic that is not ours.
-        """
-        if not raw.value:
-            raise Poison("empty", "The raw record has no value.")
-        columns = {
-            name: _required(raw, name)
-            for name in ("id", "topic", "type", "record", "version", "aggregate_id", "occurred_at")
-        }
-        if columns["topic"] not in self._topics:
-            raise Poison("unknown_topic", f"{columns['topic']} is none of OUTBOX_TOPICS.")
-        try:
-            return Row(
-                event_id=uuid.UUID(columns["id"]),
-                topic=columns["topic"],
-                key=(raw.key or b"").decode(),
-                version=int(columns["version"]),
-                type=columns["type"],
-                record=columns["record"],
-                payload=raw.value,
-                headers=raw.header("headers") or "{}",
-                occurred_at=datetime.fromisoformat(columns["occurred_at"]),
-                aggregate_id=columns["aggregate_id"],
-            )
-        except ValueError as exc:
-            raise Poison("bad_row", f"A column cannot be read: {exc}") from exc
 
     def _bury(self, raw: Record, reason: Poison) -> None:
         now = timezone.now()
@@ -212,6 +322,7 @@ class RawWorker:
 
         event_id = dead_letters.clean(raw.header("id") or "")[:LONGEST_EVENT_ID]
         dead_letters.bury(raw, failure, send, event_id=event_id)
+        metrics.published.labels(self._raw_topic, "dead", reason.kind).inc()
         log.error(
             "raw_row_dead_lettered",
             reason=str(reason),
@@ -221,14 +332,16 @@ class RawWorker:
             offset=raw.offset,
         )
 
-    def _go_back(self, records: Sequence[Record], exc: Exception) -> None:
+    def _go_back(self, messages: Sequence[Message], exc: Exception) -> None:
         """Read the batch again after a while; no offset was committed."""
         self._outages += 1
+        metrics.outages.labels("raw").inc()
         delay = spread(FIRST_DELAY_SECONDS, self._outages, LONGEST_OUTAGE_DELAY_SECONDS)
-        log.warning("raw_worker_waits_for_a_server", error=str(exc), delay=delay)
+        say = log.error if isinstance(exc, SlotFault) else log.warning
+        say("raw_worker_waits", error=str(exc), times=self._outages, delay=delay)
         first: dict[tuple[str, int], int] = {}
-        for record in records:
-            first.setdefault((record.topic, record.partition or 0), record.offset or 0)
+        for message in messages:
+            first.setdefault(_place(message), message.offset() or 0)
         for (topic, partition), offset in first.items():
             try:
                 self._client.seek(TopicPartition(topic, partition, offset))
@@ -237,17 +350,32 @@ class RawWorker:
                 log.info("raw_partition_lost", partition=partition, error=str(lost))
         self._stopping.wait(delay)
 
-    def _commit(self, records: Sequence[Record]) -> None:
-        done = {(record.topic, record.partition or 0): record.offset or 0 for record in records}
-        offsets = [
-            TopicPartition(topic, partition, offset + 1)
-            for (topic, partition), offset in done.items()
-        ]
+    def _on_assign(self, _: object, partitions: list[TopicPartition]) -> None:
+        # Whoever had them may have died between sending and committing, or knew of a relay's rows.
+        self._recalled.clear()
+        self._may_be_behind = True
+        log.info("raw_partitions_assigned", partitions=[each.partition for each in partitions])
+
+    def _on_revoke(self, _: object, partitions: list[TopicPartition]) -> None:
+        self._commit(asynchronous=False)
+        for each in partitions:
+            self._done.pop((each.topic, each.partition), None)
+
+    def _commit(self, *, asynchronous: bool) -> None:
+        """Commit what is done; the last of several such requests is the one that counts."""
+        if not self._done:
+            return
+        offsets = [TopicPartition(*place, offset) for place, offset in self._done.items()]
         try:
-            self._client.commit(offsets=offsets, asynchronous=False)
+            self._client.commit(offsets=offsets, asynchronous=asynchronous)
         except KafkaException as exc:
-            # They will be sent again: a repeated record does no harm.
+            # They will be read again, and known by their ids.
             log.warning("raw_offsets_not_committed", error=str(exc))
+
+
+def group_of(raw_topic: str) -> str:
+    """Name the consumer group of a raw topic's workers."""
+    return f"{raw_topic}.worker"
 
 
 def build_raw_worker() -> RawWorker:
@@ -256,11 +384,30 @@ def build_raw_worker() -> RawWorker:
     return RawWorker(
         raw_topic=raw_topic,
         topics=frozenset(topic.name for topic in settings.OUTBOX_TOPICS) - {raw_topic},
-        client=kafka.consumer(f"{raw_topic}.worker"),
+        client=cast("Client", kafka.consumer(group_of(raw_topic), **CLIENT_OPTIONS)),
         codec=Codec(Registry.from_settings()),
         sender=kafka.Sender(),
+        relay_is_behind=OutboxEvent.objects.filter(state=OutboxEvent.State.PENDING).exists,
+        guard=slot_guard.fault,
         alive=liveness(),
     )
+
+
+def _columns(message: Message) -> dict[str, bytes]:
+    try:
+        return dict(read_headers(message) or ())
+    except (SystemError, UnicodeDecodeError) as exc:
+        raise Poison("bad_headers", f"The headers cannot be read: {exc.__cause__ or exc}") from exc
+
+
+def _count(records: Sequence[Record]) -> None:
+    by_topic = Counter(record.topic for record in records)
+    for topic, count in by_topic.items():
+        metrics.published.labels(topic, "published", "").inc(count)
+
+
+def _place(message: Message) -> tuple[str, int]:
+    return message.topic() or "", message.partition() or 0
 
 
 def _is_record(message: Message) -> bool:
@@ -272,10 +419,3 @@ def _is_record(message: Message) -> bool:
     if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
         log.warning("raw_consumer_error", error=error.str())
     return False
-
-
-def _required(raw: Record, name: str) -> str:
-    value = raw.header(name)
-    if not value:
-        raise Poison("bad_row", f"The raw record has no readable header {name}.")
-    return value
