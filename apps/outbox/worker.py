@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
-import time
+import socket
+import threading
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable
-from pathlib import Path
-from types import FrameType
 from typing import Protocol
 
 import structlog
 from django.conf import settings
 from django.core.management.base import DjangoHelpFormatter
 
+from apps.outbox import monitoring
+from apps.outbox.monitoring import liveness as liveness  # noqa: PLC0414 (loops ask for it here)
+
 log = structlog.get_logger(__name__)
 
-TOUCH_EVERY_SECONDS = 2.0
+STOPPING = frozenset({signal.SIGTERM, signal.SIGINT})
 
 
 class Worker(Protocol):
@@ -31,35 +34,60 @@ class HelpFormatter(DjangoHelpFormatter, RawDescriptionHelpFormatter):
     """Keeps the line breaks of a command's description and examples."""
 
 
-def run_until_signalled(worker: Worker) -> None:
-    """Run the worker; SIGTERM and SIGINT let it finish the work in hand."""
+def run_until_signalled(worker: Worker, *, gauges: Callable[[], None] = lambda: None) -> None:
+    """Run the worker; SIGTERM and SIGINT let it finish the work in hand.
 
-    def stop(number: int, _frame: FrameType | None) -> None:
-        log.info("stopping", signal=signal.Signals(number).name)
-        worker.stop()
+    A second signal, or STOP_GRACE_SECONDS after the first, end the process at once. Nothing is lost
+    by that: what is not marked or committed is done again by the next.
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    worker.run()
-
-
-def liveness() -> Callable[[], None]:
-    """Return what a loop calls each round, to touch LIVENESS_FILE while it goes round.
-
-    A probe that finds the file older than the longest wait knows that the loop hangs.
+    Args:
+        worker: its `run` returns soon after `stop`.
+        gauges: called before each scrape of METRICS_ADDRESS, if one is set.
     """
-    if not settings.LIVENESS_FILE:
-        return lambda: None
-    path = Path(settings.LIVENESS_FILE)
-    touched_at = float("-inf")
+    if settings.METRICS_ADDRESS:
+        monitoring.serve(settings.METRICS_ADDRESS, pulse=monitoring.current(), gauges=gauges)
+    heard, hears = socket.socketpair()
+    hears.settimeout(0)
+    signal.set_wakeup_fd(hears.fileno(), warn_on_full_buffer=False)
+    for number in STOPPING:
+        # Obeyed by a thread: a handler would run only when the loop is back in Python, and could
+        # meet the very lock that the loop holds.
+        signal.signal(number, lambda *_: None)
+    with heard, hears:
+        threading.Thread(target=_obey, args=(worker, heard), name="signals", daemon=True).start()
+        try:
+            worker.run()
+        finally:
+            signal.set_wakeup_fd(-1)
 
-    def touch() -> None:
-        nonlocal touched_at
-        if time.monotonic() >= touched_at + TOUCH_EVERY_SECONDS:
-            path.touch()
-            touched_at = time.monotonic()
 
-    return touch
+def _obey(worker: Worker, heard: socket.socket) -> None:
+    if not (number := _next_signal(heard)):
+        return
+    log.info("stopping", signal=signal.Signals(number).name)
+    monitoring.unwell("It stops.")
+    deadline = threading.Timer(settings.STOP_GRACE_SECONDS, _end, ["the grace period is over", 1])
+    deadline.daemon = True
+    deadline.start()
+    worker.stop()
+    if number := _next_signal(heard):
+        _end("a second signal", 128 + number)
+
+
+def _next_signal(heard: socket.socket) -> int:
+    """Return the next signal to stop, 0 when there will be none."""
+    try:
+        while received := heard.recv(1):
+            if received[0] in STOPPING:
+                return received[0]
+    except OSError:
+        pass  # The worker has ended, and the sockets with it.
+    return 0
+
+
+def _end(why: str, code: int) -> None:
+    log.error("stopped_in_the_midst", why=why)
+    os._exit(code)
 
 
 def spread(first: float, times: int, longest: float) -> float:
