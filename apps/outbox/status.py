@@ -6,19 +6,17 @@ with what is wrong, and not with the years that went well.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka import KafkaException
 from django.conf import settings
 from django.db.models import Count, F, Min, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from apps.outbox import kafka, metrics
+from apps.outbox import kafka, metrics, offsets
 from apps.outbox.failures import is_outage
 from apps.outbox.models import (
     DeadLetter,
@@ -30,10 +28,7 @@ from apps.outbox.models import (
 )
 from apps.outbox.topics import retry_topic
 
-KAFKA_SECONDS = 10.0
 MOST_BLOCKED = 1000
-END = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-BEGIN = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 UNDECIDED = (DeadLetter.State.OPEN, DeadLetter.State.REQUESTED)
 
 
@@ -318,38 +313,17 @@ def _subscriptions() -> dict[str, tuple[str, ...]]:
 
 def _lags(group: str, topics: tuple[str, ...]) -> list[Lag]:
     """Compare the ends of the topics, and of their retry tiers, with what the group committed."""
-    admin = kafka.admin()
+    admin = kafka.admin()  # it must live until the answers are there
     tiers = tuple(retry_topic(topic, group) for topic in topics)
-    known = admin.list_topics(timeout=KAFKA_SECONDS).topics
+    known = admin.list_topics(timeout=offsets.KAFKA_SECONDS).topics
     places = [
-        TopicPartition(name, number)
+        (name, number)
         for name in sorted(known)
         if name in topics or name.startswith(tiers)
         for number in known[name].partitions
     ]
-    ends = _offsets(admin, places, END)
-    begins = _offsets(admin, places, BEGIN)
-    [answer] = admin.list_consumer_group_offsets(
-        [ConsumerGroupTopicPartitions(group)], request_timeout=KAFKA_SECONDS
-    ).values()
-    committed = {
-        (each.topic, each.partition): each.offset
-        for each in answer.result(KAFKA_SECONDS).topic_partitions
-    }
-    behind = [
-        (place[0], end - max(begins[place], committed.get(place, 0))) for place, end in ends.items()
-    ]
-    return [
-        Lag(group=group, topic=topic, behind=sum(count for _, count in counts))
-        for topic, counts in groupby(sorted(behind), key=lambda each: each[0])
-    ]
-
-
-def _offsets(
-    admin: AdminClient, places: list[TopicPartition], which: OffsetSpec
-) -> dict[tuple[str, int], int]:
-    asked = admin.list_offsets(dict.fromkeys(places, which), request_timeout=KAFKA_SECONDS)
-    return {
-        (place.topic, place.partition): answer.result(KAFKA_SECONDS).offset
-        for place, answer in asked.items()
-    }
+    begins, committed = offsets.begins(admin, places), offsets.committed(admin, group)
+    behind = Counter(dict.fromkeys(topics, 0))
+    for place, end in offsets.ends(admin, places).items():
+        behind[place[0]] += end - max(begins[place], committed.get(place, 0))
+    return [Lag(group=group, topic=topic, behind=count) for topic, count in sorted(behind.items())]

@@ -125,7 +125,7 @@ def test_a_group_that_committed_nothing_is_behind_by_the_whole_topic(bench, sett
 def test_the_store_is_told_of_when_kafka_is_away(away, settings, monkeypatch):
     settings.CONSUMER_GROUP = "readers"
     settings.OUTBOX_CONSUMERS = {"readers": ("test.lamps",)}
-    monkeypatch.setattr(status, "KAFKA_SECONDS", 1.0)
+    monkeypatch.setattr("apps.outbox.offsets.KAFKA_SECONDS", 1.0)
     a_row()
 
     now = json.loads(run("outbox_status", "--json"))
