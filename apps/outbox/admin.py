@@ -17,7 +17,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from apps.outbox import dead_letters, display
-from apps.outbox.models import DeadLetter, OutboxEvent, ReceivedEvent, RelayLease
+from apps.outbox.models import DeadLetter, OutboxEvent, ReceivedEvent, RelayMember, RelaySlot
 from apps.outbox.redrive import Decide, decide_all
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     @admin.action(description="Replay", permissions=["resolve"])
     def replay_selected(self, request: HttpRequest, letters: QuerySet[DeadLetter]) -> None:
         decide = partial(dead_letters.request_replay, by=_name(request))
-        self._decide(request, letters, decide, "Replay requested")
+        self._decide(request, letters, decide, "Replay requested", in_order=True)
 
     @admin.action(description="Discard…", permissions=["resolve"])
     def discard_selected(
@@ -207,7 +207,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         if not reason:
             return self._ask_reason(request, letters, is_asked="reason" in request.POST)
         decide = partial(dead_letters.discard, by=_name(request), reason=reason)
-        self._decide(request, letters, decide, f"Discarded: {reason}")
+        self._decide(request, letters, decide, f"Discarded: {reason}", in_order=False)
         return None
 
     def _ask_reason(
@@ -225,20 +225,36 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/outbox/deadletter/discard.html", context)
 
     def _decide(
-        self, request: HttpRequest, letters: QuerySet[DeadLetter], decide: Decide, what: str
+        self,
+        request: HttpRequest,
+        letters: QuerySet[DeadLetter],
+        decide: Decide,
+        what: str,
+        *,
+        in_order: bool,
     ) -> None:
-        decided, refusals = decide_all(letters.order_by("first_failed_at"), decide)
-        for letter in decided:
-            self.log_change(request, letter, what)
-        for refusal in refusals:
-            self.message_user(request, refusal, messages.ERROR)
+        decided = 0
+        for decision in decide_all(
+            letters.order_by("first_failed_at"), decide, keep_order=in_order
+        ):
+            if decision.refusal:
+                self.message_user(request, decision.refusal, messages.ERROR)
+            else:
+                self.log_change(request, decision.letter, what)
+                decided += 1
         if decided:
-            self.message_user(request, f"{what}: {len(decided)} dead letter(s).", messages.SUCCESS)
+            self.message_user(request, f"{what}: {decided} dead letter(s).", messages.SUCCESS)
 
 
-@admin.register(RelayLease)
-class RelayLeaseAdmin(ReadOnlyAdmin):
-    list_display = ("name", "owner", "epoch", "expires_at")
+@admin.register(RelayMember)
+class RelayMemberAdmin(ReadOnlyAdmin):
+    list_display = ("owner", "started_at", "expires_at")
+
+
+@admin.register(RelaySlot)
+class RelaySlotAdmin(ReadOnlyAdmin):
+    list_display = ("number", "owner", "epoch")
+    ordering = ("number",)
 
 
 def _name(request: HttpRequest) -> str:

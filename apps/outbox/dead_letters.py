@@ -11,7 +11,7 @@ import base64
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 import structlog
@@ -19,6 +19,7 @@ from confluent_kafka import KafkaError, KafkaException
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
+from apps.outbox import metrics, trail
 from apps.outbox.failures import is_outage
 from apps.outbox.models import DeadLetter, OutboxEvent
 from apps.outbox.topics import dead_letter_topic, retry_topic
@@ -35,6 +36,11 @@ TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO
 
 Headers = tuple[tuple[str, bytes | None], ...]
 State = DeadLetter.State
+ACTIONS = {
+    State.REQUESTED: "request_replay",
+    State.REPLAYED: "replay",
+    State.DISCARDED: "discard",
+}
 Stage = DeadLetter.Stage
 
 
@@ -218,6 +224,7 @@ def replay(letter_id: uuid.UUID, send: Send, *, by: str = "", note: str = "") ->
         send(topic, _bytes(letter.key), _bytes(letter.value), _replay_headers(letter))
         # The broker has it. Were the letter marked first, a crash here would forget it.
         _resolve(letter, State.REPLAYED, by or letter.resolved_by, note)
+    metrics.redriven.labels(letter.stage).inc()
     log.info("dead_letter_replayed", letter=str(letter_id), by=by or letter.resolved_by, note=note)
 
 
@@ -227,6 +234,8 @@ def replay_requested(group: str, send: Send, limit: int = 100) -> int:
         state=State.REQUESTED, stage__in=(Stage.CONSUMER, Stage.RAW), group__in=(group, "")
     )
     sent = 0
+    # In the order of their topics, and so of their keys.
+    requested = requested.order_by("topic", "partition", "offset")
     for letter_id in list(requested.values_list("pk", flat=True)[:limit]):
         try:
             replay(letter_id, send)
@@ -254,11 +263,28 @@ def discard(letter_id: uuid.UUID, *, by: str, reason: str) -> None:
     log.info("dead_letter_discarded", letter=str(letter_id), by=by, reason=reason)
 
 
-def select(
-    *, topic: str = "", group: str = "", kind: str = "", ids: tuple[uuid.UUID, ...] = ()
+def select(  # noqa: PLR0913 (what a person may look for)
+    *,
+    topic: str = "",
+    group: str = "",
+    kind: str = "",
+    key: str = "",
+    since: datetime | None = None,
+    until: datetime | None = None,
+    ids: tuple[uuid.UUID, ...] = (),
 ) -> QuerySet[DeadLetter]:
-    """Return the undecided letters that match all of what is given, the oldest first."""
-    wanted = {"topic": topic, "group": group, "error_kind": kind}
+    """Return the undecided letters that match all of what is given, the oldest first.
+
+    By time those are meant that failed last at `since` or later, and before `until`.
+    """
+    wanted: dict[str, Any] = {
+        "topic": topic,
+        "group": group,
+        "error_kind": kind,
+        "key": key.encode(),
+        "last_failed_at__gte": since,
+        "last_failed_at__lt": until,
+    }
     letters = DeadLetter.objects.filter(
         state__in=(State.OPEN, State.REQUESTED),
         **{name: value for name, value in wanted.items() if value},
@@ -325,7 +351,9 @@ def _reopen(letter_id: uuid.UUID, failure: Failure) -> bool:
     return bool(opened) or letters.exists()
 
 
+@transactional
 def _resolve(letter: DeadLetter, state: DeadLetter.State, by: str, note: str) -> None:
+    """Decide upon the letter, if it is still as it was seen, and write down who did."""
     seen = DeadLetter.objects.filter(
         pk=letter.pk, state__in=_before(state), attempts=letter.attempts
     )
@@ -338,6 +366,7 @@ def _resolve(letter: DeadLetter, state: DeadLetter.State, by: str, note: str) ->
     )
     if not changed:
         raise _already(letter)
+    trail.note(by, ACTIONS[state], f"dead_letter/{letter.pk}", note)
 
 
 def _before(state: DeadLetter.State) -> tuple[DeadLetter.State, ...]:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from apps.core.identity import COOKIE, issue_token
 from apps.outbox import dead_letters
 from apps.outbox.dead_letters import Failure, Record, Stage, State
-from apps.outbox.models import DeadLetter, OutboxEvent, ReceivedEvent, RelayLease
+from apps.outbox.models import DeadLetter, OutboxEvent, ReceivedEvent, RelayMember
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("plain_static")]
 
@@ -177,12 +177,13 @@ def test_an_event_of_the_outbox_is_shown_decoded_and_cannot_be_changed(staff):
     assert changed.status_code == 403
 
 
-def test_received_events_and_leases_are_listed(staff):
+def test_received_events_and_relays_are_listed(staff):
     event_id = str(uuid.uuid4())
     fields = {"type": "t", "topic": "x", "partition": 0, "offset": 1, "key": "k", "version": 1}
     group = settings.CONSUMER_GROUP
     ReceivedEvent.objects.create(id=f"{group}/{event_id}", received_at=timezone.now(), **fields)
-    RelayLease.objects.create(name="relay", owner="relay-1", expires_at=timezone.now())
+    now = timezone.now()
+    RelayMember.objects.create(owner="relay-1", started_at=now, expires_at=now)
 
     assert event_id in staff.get(f"{ADMIN}receivedevent/", {"q": event_id}).content.decode()
-    assert "relay-1" in staff.get(f"{ADMIN}relaylease/").content.decode()
+    assert "relay-1" in staff.get(f"{ADMIN}relaymember/").content.decode()
