@@ -1,12 +1,11 @@
-"""Reading topics: one record after the other in each partition, the offset after the effect."""
+"""Reading topics: in order in each partition, many records in one transaction, then the offsets."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from datetime import timedelta
-from operator import methodcaller
-from typing import Any, Protocol, cast
+from collections.abc import Callable
+from itertools import chain, islice, takewhile, zip_longest
+from typing import Any, cast
 
 import structlog
 from confluent_kafka import KafkaException, Message, TopicPartition
@@ -15,77 +14,52 @@ from django.db import close_old_connections
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from apps.outbox import dead_letters, kafka, receiver
+from apps.outbox import dead_letters, kafka, metrics, receiver, tiers
+from apps.outbox.burials import HANDLER, Burials, DlqLimit, facts, failed, received
 from apps.outbox.codec import Codec
-from apps.outbox.dead_letters import Failure, Record, Send, Stage
+from apps.outbox.dead_letters import Failure, Record, Send
 from apps.outbox.failures import Poison, is_outage
-from apps.outbox.lanes import Lane, Patience
-from apps.outbox.receiver import Outcome, known_event_id
+from apps.outbox.lanes import Entry, Lane, Patience
+from apps.outbox.parking import Parking
+from apps.outbox.reading import CLIENT_OPTIONS, Answers, Client, Offsets, Place, Receiver, to_record
+from apps.outbox.receiver import Outcome
 from apps.outbox.registry import Registry
 from apps.outbox.worker import liveness
 
+__all__ = ["CLIENT_OPTIONS", "Consumer", "DlqLimit", "build_consumer", "to_record"]
+
 log = structlog.get_logger(__name__)
 
-Place = tuple[str, int]
-
-# The client (2.16) returns a result and leaves a UnicodeDecodeError behind. Python makes that a
-# SystemError here; after a plain call that is hot, the error comes up somewhere else.
-read_headers = methodcaller("headers")
+Work = list[tuple[Lane, Entry]]
 
 SEND_TIMEOUT = 5.0
-
-CLIENT_OPTIONS: dict[str, Any] = {
-    # Only the partitions that move stop, instead of all of them at each change of the group.
-    "partition.assignment.strategy": "cooperative-sticky",
-    # A new record ends the wait at once; a resumed partition is only asked for after it.
-    "fetch.wait.max.ms": 100,
-    # How soon a topic is seen that was made after the consumer.
-    "topic.metadata.refresh.interval.ms": 10_000,
-}
-
-
-class DlqLimit(Exception):
-    """So many records fail that the fault is more likely ours than theirs: a person must look."""
-
-
-class Receiver(Protocol):
-    """What is used of apps.outbox.receiver.Receiver."""
-
-    @property
-    def topics(self) -> list[str]: ...
-    def receive(self, record: Record, /) -> Outcome: ...
-
-
-class Client(Protocol):
-    """What is used of confluent_kafka.Consumer."""
-
-    def subscribe(self, topics: list[str], /, **callbacks: Callable[..., None]) -> None: ...
-    def poll(self, timeout: float, /) -> Message | None: ...
-    def pause(self, partitions: list[TopicPartition], /) -> None: ...
-    def resume(self, partitions: list[TopicPartition], /) -> None: ...
-    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> Any: ...  # noqa: ANN401
-    def close(self) -> None: ...
+IN_ORDER_OF_KEYS = "key"
 
 
 class Consumer:
     """Hands the events of a group's topics to its handlers, each with exactly one effect.
 
     A partition whose first record waits for another try is paused, while the others go on: the
-    loop never sleeps, and so never loses its place in the group.
+    loop never sleeps. A record that has failed a few times is put off for longer, and its
+    partition goes on without it and, to keep the order, without the later records of its key.
 
     Args:
         group: the consumer group.
-        receiver: what lets a record take effect.
+        receiver: what lets records take effect.
         client: a Kafka consumer of that group, which commits nothing by itself.
         send: hands a record to Kafka and returns when the broker has it.
         patience: how long and how often to try.
+        ordering: "key" parks what is put off, and what follows it of its key, in the store;
+            "none" puts it into a retry tier, and the key goes on.
+        batch: how many records may share one transaction.
         alive: called with each round of the loop.
         chore: called each second, for what is to be done beside reading.
         clock: seconds that only grow.
+        parking: where records of a blocked key wait.
+        answers: the client's on_commit.
     """
 
     LONGEST_POLL = 1.0
-    COMMIT_EVERY = 0.1
     CHORE_EVERY = 1.0
 
     def __init__(  # noqa: PLR0913 (its collaborators)
@@ -96,21 +70,34 @@ class Consumer:
         client: Client,
         send: Send,
         patience: Patience | None = None,
+        ordering: str = IN_ORDER_OF_KEYS,
+        batch: int = 500,
         alive: Callable[[], object] = lambda: None,
         chore: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
+        parking: Parking | None = None,
+        answers: Answers | None = None,
     ) -> None:
         self._group = group
         self._receiver = receiver
         self._client = client
-        self._send = send
         self._patience = patience or Patience()
+        self._ordering = ordering
+        self._batch = batch
+        self._size = batch
         self._alive = alive
         self._chore = chore
         self._clock = clock
+        self._burials = Burials(group, send, self._patience)
+        self._tiers = tiers.Tiers(group, send)
+        self._parking = parking or Parking(
+            group, receiver, self._burials, self._patience, batch=batch, clock=clock
+        )
         self._lanes: dict[Place, Lane] = {}
+        self._offsets = Offsets(group, client, self._lanes, clock)
+        if answers is not None:
+            answers.listener = self._offsets.answered
         self._is_stopping = False
-        self._committed_at = float("-inf")
         self._chore_done_at = float("-inf")
 
     def run(self) -> None:
@@ -123,7 +110,7 @@ class Consumer:
             self.close()
 
     def stop(self) -> None:
-        """End the loop after the message in hand."""
+        """End the loop after the records in hand."""
         self._is_stopping = True
 
     def subscribe(self) -> None:
@@ -136,136 +123,203 @@ class Consumer:
         log.info("consumer_started", group=self._group, topics=self._receiver.topics)
 
     def run_once(self) -> bool:
-        """Take at most one record from Kafka, try at most one, and say whether one was tried.
+        """Take what Kafka has, at most a batch, try it, and say whether anything was tried.
 
         Raises:
             DlqLimit: too many records became dead letters.
             KafkaException: the client can never work again.
         """
         self._alive()
-        polled = self._client.poll(self._time_to_poll())
-        if polled is not None:
-            self._take(polled)
-        lane = self._due_lane()
-        if lane is not None:
-            close_old_connections()
-            self._work(lane)
+        self._fetch()
+        has_worked = self._work()
+        has_worked = self._parking.work() or has_worked
         self._do_chore()
-        self._commit()
-        return lane is not None
+        self._offsets.commit()
+        return has_worked
 
     def close(self) -> None:
         """Commit what is done and leave the group."""
-        self._commit_now(self._lanes)
+        self._offsets.commit_now(self._lanes)
         self._client.close()
         log.info("consumer_stopped", group=self._group)
+
+    def _fetch(self) -> None:
+        """Take what is there: a lone record waits for no other."""
+        in_hand = sum(len(lane.entries) for lane in self._lanes.values() if not lane.is_paused)
+        polled = self._client.poll(self._time_to_poll())
+        while polled is not None:
+            self._take(polled)
+            in_hand += 1
+            polled = self._client.poll(0.0) if in_hand < self._batch else None
 
     def _take(self, polled: Message) -> None:
         error = polled.error()
         if error is None:
             record = to_record(polled)
-            place = (record.topic, record.partition or 0)
-            self._lanes.setdefault(place, Lane()).records.append(record)
+            self._lane(record.topic, record.partition or 0).entries.append(tiers.unwrap(record))
         elif error.fatal():
             raise KafkaException(error)
         else:
             # The client mends these by itself: a broker that is away, a topic not made yet.
             log.warning("kafka_trouble", group=self._group, error=error.str())
 
-    def _work(self, lane: Lane) -> None:
-        record = lane.records[0]
+    def _work(self) -> bool:
+        lanes = self._ready_lanes()
+        if not lanes:
+            return False
+        close_old_connections()
+        for lane in lanes:
+            if lane.verdict is not None:
+                self._conclude(lane, lane.entries[0], lane.verdict)
+        work = self._gather([lane for lane in lanes if lane.verdict is None])
+        if work:
+            self._process(work)
+        return bool(work)
+
+    def _ready_lanes(self) -> list[Lane]:
+        now = self._clock()
+        ready = [lane for lane in self._lanes.values() if lane.is_busy and lane.due <= now]
+        for lane in ready:
+            # In a retry tier each record waits for its time, and those behind it even longer.
+            due_at = lane.entries[0].due_at if lane.entries else None
+            if due_at is not None:
+                self._wait(lane, max(0.0, (due_at - timezone.now()).total_seconds()))
+        return [lane for lane in ready if lane.due <= now]
+
+    def _gather(self, lanes: list[Lane]) -> Work:
+        """Return what to try together: of each lane as much as of the others, in its order."""
+        share = max(1, self._size // max(1, len(lanes)))
+        works = [self._gather_from(lane, share) for lane in lanes]
+        rounds = chain.from_iterable(zip_longest(*works))
+        return [each for each in rounds if each is not None][: self._size]
+
+    def _gather_from(self, lane: Lane, share: int) -> Work:
+        now = timezone.now()
+        try:
+            self._parking.take(lane.place)
+            lane.is_known = True
+            entries = list(
+                takewhile(
+                    lambda entry: entry.due_at is None or entry.due_at <= now,
+                    islice(lane.entries, share),
+                )
+            )
+            behind = [entry for entry in entries if self._is_blocked(entry.record)]
+            if behind:
+                self._parking.park_behind([entry.record for entry in behind])
+        except Exception as exc:  # noqa: BLE001 (the loop goes on; nothing was tried)
+            self._hold(lane, exc)
+            return []
+        for entry in behind:
+            self._finish(lane, entry, Outcome.PARKED)
+        return [(lane, entry) for entry in entries if not entry.is_done]
+
+    def _is_blocked(self, record: Record) -> bool:
+        # One with a faulty header takes no effect anyway, and the store could not keep the fault.
+        return not record.headers_fault and self._parking.is_blocked(record)
+
+    def _process(self, work: Work) -> None:
         started = self._clock()
         try:
-            outcome = self._settle(lane, record)
-        except DlqLimit:
-            raise
+            with metrics.handling.labels(self._group).time():
+                outcomes = self._receiver.receive_all([entry.record for _, entry in work])
         except Exception as exc:  # noqa: BLE001 (one of the two loops that may)
-            self._set_back(lane, record, exc)
+            # Of several records the first has failed, as if it had been alone.
+            self._size = max(1, self._size // 2)
+            self._set_back(*work[0], exc)
             return
-        lane.next()
-        if lane.is_paused and not lane.records:
-            self._client.resume([_partition(record)])
+        ms = round((self._clock() - started) * 1000, 1)
+        for (lane, entry), outcome in zip(work, outcomes, strict=False):
+            self._finish(lane, entry, outcome, ms=ms, batch=len(outcomes))
+        is_all = len(outcomes) == len(work)
+        self._size = min(self._batch, 2 * self._size) if is_all else len(outcomes)
+
+    def _finish(self, lane: Lane, entry: Entry, outcome: Outcome, **more: Any) -> None:  # noqa: ANN401
+        entry.is_done = True
+        lane.advance()
+        if lane.is_paused and not lane.entries:
+            self._client.resume([TopicPartition(*lane.place)])
             lane.is_paused = False
-        level = log.debug if outcome is Outcome.SKIPPED else log.info
-        level(
-            "message_received",
-            outcome=outcome.value,
-            ms=round((self._clock() - started) * 1000, 1),
-            **self._facts(record),
-        )
+        received(self._group, entry.record, outcome, **more)
+        if lane.leaves_gap(entry.record):
+            metrics.version_gaps.labels(self._group, entry.record.topic).inc()
+            log.debug("version_gap", **facts(self._group, entry.record))
 
-    def _settle(self, lane: Lane, record: Record) -> Outcome:
-        """Receive the record, or bury it if it is known that it cannot be received."""
-        if lane.verdict is None:
-            try:
-                return self._receiver.receive(record)
-            except Poison as exc:
-                lane.attempts += 1
-                lane.verdict = self._failure(lane, exc.kind, str(exc))
-        self._bury(record, lane.verdict)
-        return Outcome.DEAD
-
-    def _bury(self, record: Record, failure: Failure) -> None:
-        window = timedelta(seconds=self._patience.limit_window)
-        recent = dead_letters.recent_count(self._group, timezone.now() - window)
-        if recent >= self._patience.limit:
-            raise DlqLimit(
-                f"{recent} records of {self._group} became dead letters within "
-                f"{self._patience.limit_window:.0f} s; the next would be for: {failure.message}. "
-                "See what is wrong before more follow. Nothing is lost: the record keeps its place."
-            )
-        dead_letters.bury(record, failure, self._send, event_id=known_event_id(record))
-        log.error("message_dead", kind=failure.kind, error=failure.message, **self._facts(record))
-
-    def _set_back(self, lane: Lane, record: Record, exc: Exception) -> None:
+    def _set_back(self, lane: Lane, entry: Entry, exc: Exception) -> None:
         """Keep the record for another try, and let the other partitions go on."""
         if is_outage(exc):
-            lane.outages += 1
-            delay = self._patience.after_outage(lane.outages)
-            log.warning("message_waits", error=repr(exc), delay=delay, **self._facts(record))
+            self._hold(lane, exc)
+            return
+        entry.attempts += 1
+        failure = failed(
+            self._group, exc, attempts=entry.attempts, first_failed_at=entry.first_failed_at
+        )
+        entry.first_failed_at = failure.first_failed_at
+        log.warning(
+            "message_failed",
+            attempt=entry.attempts,
+            error=failure.message,
+            # The further attempts most likely fail for the same reason.
+            exc_info=exc if entry.attempts == 1 and failure.kind == HANDLER else None,
+            **facts(self._group, entry.record),
+        )
+        if isinstance(exc, Poison) or entry.attempts >= self._patience.attempts:
+            self._conclude(lane, entry, failure)
         else:
-            lane.attempts += 1
-            text = f"{type(exc).__qualname__}: {exc}"
-            failure = self._failure(lane, "handler", text)
-            lane.first_failed_at = failure.first_failed_at
-            delay = self._patience.after_failure(lane.attempts)
-            if lane.attempts >= self._patience.attempts:
-                lane.verdict, delay = lane.verdict or failure, 0.0
-            log.warning(
-                "message_failed",
-                attempt=lane.attempts,
-                delay=delay,
-                error=text,
-                # The further attempts most likely fail for the same reason.
-                exc_info=exc if lane.attempts == 1 else None,
-                **self._facts(record),
-            )
+            self._wait(lane, self._patience.after_failure(entry.attempts))
+
+    def _conclude(self, lane: Lane, entry: Entry, failure: Failure) -> None:
+        """Put the record off, or bury it; and go on only when that is done."""
+        try:
+            outcome = self._put_off(entry, failure)
+        except DlqLimit:
+            raise
+        except Exception as exc:  # noqa: BLE001 (the loop goes on; the verdict stays)
+            lane.verdict = failure
+            self._hold(lane, exc)
+            return
+        self._finish(lane, entry, outcome)
+
+    def _put_off(self, entry: Entry, failure: Failure) -> Outcome:
+        record = entry.record
+        delay = self._patience.put_off(failure) if failure.kind == HANDLER else None
+        if delay is not None and self._ordering == IN_ORDER_OF_KEYS and entry.due_at is None:
+            self._parking.park(record, failure, delay)
+            return Outcome.PARKED
+        if delay is not None and self._tiers.has_taken(record, failure, delay):
+            return Outcome.RETRIED
+        self._burials.bury(record, failure)
+        return Outcome.DEAD
+
+    def _hold(self, lane: Lane, exc: Exception) -> None:
+        """Let the partition wait for whatever is away; that spends no attempt."""
+        lane.outages += 1
+        delay = self._patience.after_outage(lane.outages)
+        log.warning(
+            "partition_waits",
+            group=self._group,
+            topic=lane.topic,
+            partition=lane.partition,
+            error=repr(exc),
+            delay=delay,
+            exc_info=None if is_outage(exc) else exc,
+        )
+        self._wait(lane, delay)
+
+    def _wait(self, lane: Lane, delay: float) -> None:
         lane.due = self._clock() + delay
-        if not lane.is_paused:
-            self._client.pause([_partition(record)])
+        if delay and not lane.is_paused:
+            self._client.pause([TopicPartition(*lane.place)])
             lane.is_paused = True
 
-    def _failure(self, lane: Lane, kind: str, message: str) -> Failure:
-        now = timezone.now()
-        return Failure(
-            stage=Stage.CONSUMER,
-            group=self._group,
-            kind=kind,
-            message=message,
-            attempts=lane.attempts,
-            first_failed_at=lane.first_failed_at or now,
-            last_failed_at=now,
-        )
-
-    def _due_lane(self) -> Lane | None:
-        now = self._clock()
-        waiting = (lane for lane in self._lanes.values() if lane.records and lane.due <= now)
-        return min(waiting, key=lambda lane: lane.due, default=None)
-
     def _time_to_poll(self) -> float:
-        dues = [lane.due for lane in self._lanes.values() if lane.records]
-        longest = self.COMMIT_EVERY if self._uncommitted() else self.LONGEST_POLL
-        return max(0.0, min([longest, *(due - self._clock() for due in dues)]))
+        now = self._clock()
+        times = [lane.due - now for lane in self._lanes.values() if lane.is_busy]
+        if (due := self._parking.next_due()) is not None:
+            times.append(due - now)
+        if (left := self._offsets.time_left()) is not None:
+            times.append(left)
+        return max(0.0, min([self.LONGEST_POLL, *times]))
 
     def _do_chore(self) -> None:
         if self._clock() < self._chore_done_at + self.CHORE_EVERY:
@@ -273,50 +327,21 @@ class Consumer:
         self._chore_done_at = self._clock()
         close_old_connections()
         try:
+            self._parking.refresh()
             self._chore()
         except Exception as exc:
             if not is_outage(exc):
                 raise
             log.warning("chore_waits", group=self._group, error=repr(exc))
 
-    def _uncommitted(self) -> list[TopicPartition]:
-        return [
-            TopicPartition(*place, lane.done)
-            for place, lane in self._lanes.items()
-            if lane.done not in {None, lane.committed}
-        ]
-
-    def _commit(self) -> None:
-        """Tell the broker how far we are, a few times a second, without waiting for it."""
-        now = self._clock()
-        if now < self._committed_at + self.COMMIT_EVERY or not (offsets := self._uncommitted()):
-            return
-        self._committed_at = now
-        self._commit_offsets(offsets, asynchronous=True)
-        for offset in offsets:
-            self._lanes[offset.topic, offset.partition].committed = offset.offset
-
-    def _commit_now(self, places: Iterable[Place]) -> None:
-        done = {place: self._lanes[place].done for place in places if place in self._lanes}
-        offsets = [
-            TopicPartition(*place, offset) for place, offset in done.items() if offset is not None
-        ]
-        if offsets:
-            self._commit_offsets(offsets, asynchronous=False)
-
-    def _commit_offsets(self, offsets: list[TopicPartition], *, asynchronous: bool) -> None:
-        try:
-            self._client.commit(offsets=offsets, asynchronous=asynchronous)
-        except KafkaException as exc:
-            # The inbox knows what has taken effect, whoever reads it again.
-            log.warning("offsets_not_committed", group=self._group, error=str(exc))
-
     def _on_assign(self, _client: Client, partitions: list[TopicPartition]) -> None:
+        for each in partitions:
+            self._lane(each.topic, each.partition)
         log.info("partitions_assigned", group=self._group, partitions=_names(partitions))
 
     def _on_revoke(self, _client: Client, partitions: list[TopicPartition]) -> None:
         """Commit what is done, while the partitions are still ours, and forget the rest."""
-        self._commit_now([(each.topic, each.partition) for each in partitions])
+        self._offsets.commit_now([(each.topic, each.partition) for each in partitions])
         self._forget(partitions)
         log.info("partitions_revoked", group=self._group, partitions=_names(partitions))
 
@@ -325,73 +350,49 @@ class Consumer:
         self._forget(partitions)
         log.warning("partitions_lost", group=self._group, partitions=_names(partitions))
 
+    def _lane(self, topic: str, partition: int) -> Lane:
+        place = (topic, partition)
+        if place not in self._lanes:
+            self._lanes[place] = Lane(topic=topic, partition=partition)
+        return self._lanes[place]
+
     def _forget(self, partitions: list[TopicPartition]) -> None:
-        paused = [
-            each
-            for each in partitions
-            if (lane := self._lanes.pop((each.topic, each.partition), None)) and lane.is_paused
-        ]
-        if paused:
+        lanes = [self._lanes.pop((each.topic, each.partition), None) for each in partitions]
+        gone = [lane for lane in lanes if lane is not None]
+        for lane in gone:
+            self._parking.forget(lane.place)
+        if paused := [TopicPartition(*lane.place) for lane in gone if lane.is_paused]:
             # The client remembers a pause beyond the end of the assignment.
             self._client.resume(paused)
-
-    def _facts(self, record: Record) -> dict[str, Any]:
-        return {
-            "group": self._group,
-            "topic": record.topic,
-            "partition": record.partition,
-            "offset": record.offset,
-            "key": (record.key or b"").decode("utf-8", "replace"),
-            "event_id": record.header("ce_id"),
-            "type": record.header("ce_type"),
-            "correlation_id": record.header("ce_correlationid"),
-        }
 
 
 def build_consumer() -> Consumer:
     """Return the consumer that this service's settings describe."""
     group = settings.CONSUMER_GROUP
     send = kafka.Sender(timeout=SEND_TIMEOUT).send_one
+    answers = Answers()
+    client = kafka.consumer(group, **CLIENT_OPTIONS, on_commit=answers)
     return Consumer(
         group,
         receiver.Receiver(
             group, import_string(settings.EVENT_HANDLERS), Codec(Registry.from_settings())
         ),
         # Its stubs overload commit by whether it waits, which no one signature matches.
-        client=cast("Client", kafka.consumer(group, **CLIENT_OPTIONS)),
+        client=cast("Client", client),
+        answers=answers,
         send=send,
-        patience=Patience(attempts=settings.CONSUMER_ATTEMPTS, limit=settings.CONSUMER_DLQ_LIMIT),
+        patience=Patience(
+            attempts=settings.CONSUMER_ATTEMPTS,
+            delays=tuple(settings.OUTBOX_RETRY_DELAYS_SECONDS),
+            deadline=settings.OUTBOX_RETRY_DEADLINE_SECONDS,
+            limit=settings.CONSUMER_DLQ_LIMIT,
+            limit_window=settings.CONSUMER_DLQ_LIMIT_WINDOW_SECONDS,
+        ),
+        ordering=settings.CONSUMER_ORDERING,
+        batch=settings.CONSUMER_BATCH,
         alive=liveness(),
         chore=lambda: dead_letters.replay_requested(group, send),
     )
-
-
-def to_record(message: Message) -> Record:
-    """Return the record that Kafka's client read.
-
-    The client decodes the headers' names, and returns none of them if one is not UTF-8.
-    """
-    headers: list[tuple[str, str | bytes | None]] = []
-    fault = ""
-    try:
-        headers = read_headers(message) or []
-    except (SystemError, UnicodeDecodeError) as exc:
-        fault = str(exc.__cause__ or exc)
-    return Record(
-        topic=message.topic() or "",
-        partition=message.partition(),
-        offset=message.offset(),
-        key=message.key(),
-        value=message.value(),
-        headers=tuple(
-            (name, value.encode() if isinstance(value, str) else value) for name, value in headers
-        ),
-        headers_fault=fault,
-    )
-
-
-def _partition(record: Record) -> TopicPartition:
-    return TopicPartition(record.topic, record.partition or 0)
 
 
 def _names(partitions: list[TopicPartition]) -> list[str]:

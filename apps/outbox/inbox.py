@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,15 @@ from django.db import IntegrityError
 from django.utils import timezone
 
 from apps.outbox.models import ReceivedEvent
-from apps.outbox.transactions import transactional
+from apps.outbox.transactions import run_in_transaction, transactional
+
+# A batch ends here, though more are at hand: others may wait for the rows that it has changed.
+BATCH_SECONDS = 0.25
+# A batch that conflicts with others more often than this does more harm than good.
+BATCH_CONFLICTS = 3
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
     """An event as it was received, and where."""
 
@@ -30,8 +36,34 @@ class Message:
         return f"{self.group}/{self.event_id}"
 
 
-def process_once(message: Message, handler: Callable[[Any], None]) -> bool:
+Handler = Callable[[Any], None]
+Read = tuple[Message, Handler] | None
+"""A message and what to hand its event to; None is a record that nobody reads."""
+
+
+class Apart(Exception):
+    """Some messages cannot take effect together; each may well do so for itself.
+
+    Args:
+        at: which of them is the first that failed; None if that is not known.
+        cause: why it failed, if that is its own fault for certain.
+    """
+
+    def __init__(self, at: int | None, cause: Exception | None = None) -> None:
+        super().__init__(f"Message {at} of the batch: {cause!r}")
+        self.at = at
+        self.cause = cause
+
+
+def process_once(
+    message: Message, handler: Handler, also: Callable[[], object] = lambda: None
+) -> bool:
     """Run the handler in one transaction with the note that the event was received.
+
+    Args:
+        message: the event, and where it came from.
+        handler: what the event is handed to.
+        also: what else belongs to the transaction.
 
     Returns:
         Whether the handler ran; False is an event that has taken effect before.
@@ -40,7 +72,7 @@ def process_once(message: Message, handler: Callable[[Any], None]) -> bool:
         Exception: whatever the handler raises; then neither note nor effect is left.
     """
     try:
-        _receive(message, handler)
+        _receive(message, handler, also)
     except IntegrityError:
         # The note comes first in the transaction, so that a duplicate costs one refused insert
         # and a new event no lookup. The handler may break a constraint of its own: then the
@@ -51,9 +83,71 @@ def process_once(message: Message, handler: Callable[[Any], None]) -> bool:
     return True
 
 
+def process_together(
+    reads: Sequence[Read], also: Callable[[int], object] = lambda _: None
+) -> list[bool]:
+    """Run the handlers in order in one transaction, with the notes that the events were received.
+
+    Args:
+        reads: the messages in their order.
+        also: what else belongs to the transaction, given how many of `reads` are in it.
+
+    Returns:
+        For each of the first of `reads` whether its handler ran, as `process_once` does; there are
+        fewer than asked for if the time of a batch was up.
+
+    Raises:
+        Apart: they cannot take effect together; nothing has happened.
+    """
+    ids = {read[0].inbox_id for read in reads if read is not None}
+    known = set(ReceivedEvent.objects.filter(pk__in=ids).values_list("pk", flat=True))
+    tries = 0
+    at: int | None = None
+
+    def body() -> list[bool]:
+        nonlocal tries, at
+        at, tries = None, tries + 1
+        if tries > BATCH_CONFLICTS:
+            raise Apart(None)
+        ends = time.monotonic() + BATCH_SECONDS
+        seen = set(known)
+        notes: list[ReceivedEvent] = []
+        ran: list[bool] = []
+        for at, read in enumerate(reads):  # noqa: B007 (looked at after a failure)
+            is_new = read is not None and read[0].inbox_id not in seen
+            if read is not None and is_new:
+                message, handler = read
+                handler(message.event)
+                notes.append(_note(message))
+                seen.add(message.inbox_id)
+            ran.append(is_new)
+            if time.monotonic() > ends:
+                break
+        at = None
+        ReceivedEvent.objects.bulk_create(notes)
+        also(len(ran))
+        return ran
+
+    try:
+        return run_in_transaction(body)
+    except Apart:
+        raise
+    except IntegrityError as exc:
+        # Perhaps only because another consumer was faster with this one.
+        raise Apart(at) from exc
+    except Exception as exc:
+        raise Apart(at, exc) from exc
+
+
 @transactional
-def _receive(message: Message, handler: Callable[[Any], None]) -> None:
-    ReceivedEvent.objects.create(
+def _receive(message: Message, handler: Handler, also: Callable[[], object]) -> None:
+    _note(message).save(force_insert=True)
+    handler(message.event)
+    also()
+
+
+def _note(message: Message) -> ReceivedEvent:
+    return ReceivedEvent(
         id=message.inbox_id,
         type=type(message.event).type,
         topic=message.topic,
@@ -63,4 +157,3 @@ def _receive(message: Message, handler: Callable[[Any], None]) -> None:
         version=message.event.version,
         received_at=timezone.now(),
     )
-    handler(message.event)

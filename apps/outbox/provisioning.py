@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 from django.conf import settings
 
-from apps.outbox.topics import FOREVER, Topic, dead_letter_topic, retry_topic
+from apps.outbox.topics import FOREVER, Topic, dead_letter_topic, retry_topic, tier_name, tier_topic
 
 TIMEOUT_SECONDS = 30
 PAUSE_SECONDS = 0.1
@@ -40,12 +40,20 @@ def wanted_topics() -> list[Topic]:
         # The dead letters of a raw topic go to that of the topic which it feeds.
         name = dead_letter_topic(topic.name.removesuffix(RAW))
         wanted.setdefault(name, Topic(name, 1, f"Events that never got to {topic.name}."))
+    has_tiers = settings.CONSUMER_ORDERING == "none"
     for group, sources in settings.OUTBOX_CONSUMERS.items():
         for source in sources:
             retry = retry_topic(source, group)
             wanted[retry] = Topic(
                 retry, named[source].partitions, f"Dead letters of {group}, sent to it again."
             )
+            for delay in settings.OUTBOX_RETRY_DELAYS_SECONDS if has_tiers else ():
+                tier = tier_topic(source, group, delay)
+                wanted[tier] = Topic(
+                    tier,
+                    named[source].partitions,
+                    f"Records that {group} tries again after {tier_name(delay)}.",
+                )
             dead = dead_letter_topic(source, group)
             wanted[dead] = Topic(dead, 1, f"Records of {source} that {group} could not handle.")
     return list(wanted.values())

@@ -28,11 +28,11 @@ from django.utils import timezone
 
 from apps.outbox import dead_letters, kafka, metrics, slot_guard
 from apps.outbox.codec import Codec
-from apps.outbox.consumer import read_headers, to_record
 from apps.outbox.dead_letters import Failure, Headers, Record, Stage
 from apps.outbox.failures import Poison, Unavailable, is_outage
 from apps.outbox.models import OutboxEvent
 from apps.outbox.provisioning import RAW
+from apps.outbox.reading import read_headers, to_record
 from apps.outbox.receiver import LONGEST_EVENT_ID
 from apps.outbox.recent import Recent, ids_at_the_tail
 from apps.outbox.records import Row, build_record

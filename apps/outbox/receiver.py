@@ -1,24 +1,23 @@
-"""What happens to one record: it is read, and takes effect once."""
+"""What happens to a record: it is read, and takes effect once, alone or with others."""
 
 from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Protocol
 
-from apps.outbox.context import Trace, traced
+from apps.outbox import tracing
 from apps.outbox.dead_letters import EVENT_ID, NAMESPACE, Record
 from apps.outbox.events import Event, record_name
-from apps.outbox.failures import Poison
-from apps.outbox.inbox import Message, process_once
-from apps.outbox.topics import retry_topic
+from apps.outbox.failures import Poison, is_outage
+from apps.outbox.inbox import Apart, Handler, Message, Read, process_once, process_together
+from apps.outbox.topics import retry_topic, tier_pattern
 
 LONGEST_EVENT_ID = 64
 LONGEST_KEY = 255
 
-Handler = Callable[[Any], None]
 Handlers = Mapping[type[Event], Handler]
 
 
@@ -26,6 +25,8 @@ class Outcome(StrEnum):
     PROCESSED = "processed"
     DUPLICATE = "duplicate"
     SKIPPED = "skipped"
+    RETRIED = "retried"
+    PARKED = "parked"
     DEAD = "dead"
 
 
@@ -55,6 +56,7 @@ class Receiver:
         self._decoder = decoder
         self._handlers = {record_name(cls): (cls, handler) for cls, handler in handlers.items()}
         self._namespaces: dict[str, set[str]] = {}
+        self._sources = sorted({cls.topic for cls in handlers})
         for cls in handlers:
             for topic in (cls.topic, retry_topic(cls.topic, group)):
                 self._namespaces.setdefault(topic, set()).add(cls.namespace)
@@ -62,15 +64,70 @@ class Receiver:
     @property
     def topics(self) -> list[str]:
         """What to subscribe to: the topics of the handlers' events, and the group's retries."""
-        return sorted(self._namespaces)
+        tiers = [tier_pattern(topic, self._group) for topic in self._sources]
+        return sorted(self._namespaces) + tiers
 
-    def receive(self, record: Record) -> Outcome:
+    def receive(self, record: Record, also: Callable[[], object] = lambda: None) -> Outcome:
         """Let the record take effect, unless it has before or nobody here reads its type.
+
+        Args:
+            record: as it was on the topic that it first came from.
+            also: what else is to be written, in the transaction of the effect if there is one.
 
         Raises:
             Poison: the record can never be handled.
             Exception: whatever the handler raises.
         """
+        read = self._read(record)
+        has_run = read is not None and process_once(*read, also)
+        if not has_run:
+            also()
+        return _outcome(read, has_run)
+
+    def receive_all(
+        self, records: Sequence[Record], also: Callable[[int], object] = lambda _: None
+    ) -> list[Outcome]:
+        """Let the first of the records take effect, in their order and in one transaction.
+
+        Args:
+            records: one or more.
+            also: what else belongs to the transaction, given how many of the records are in it.
+
+        Returns:
+            What became of the first records: as many as take effect together, and at least one.
+
+        Raises:
+            Poison: the first record can never be handled.
+            Exception: whatever the first record's handler raises. Nothing has happened then.
+        """
+        reads = self._read_first(records)
+        while len(reads) > 1:
+            try:
+                ran = process_together(reads, also)
+            except Apart as exc:
+                apart = exc
+            else:
+                return [_outcome(read, has_run) for read, has_run in zip(reads, ran, strict=False)]
+            if apart.cause is not None and (apart.at == 0 or is_outage(apart.cause)):
+                raise apart.cause
+            # Those before the one that failed took no effect only because of it.
+            reads = reads[: apart.at or 1]
+        return [self.receive(records[0], lambda: also(1))]
+
+    def _read_first(self, records: Sequence[Record]) -> list[Read]:
+        """Read the records up to one that cannot be read; its own turn will come."""
+        reads: list[Read] = []
+        for record in records:
+            try:
+                reads.append(self._read(record))
+            except Exception:
+                if not reads:
+                    raise
+                break
+        return reads
+
+    def _read(self, record: Record) -> Read:
+        """Return the record's message and its handler, or None if nobody here reads its type."""
         if record.headers_fault:
             raise Poison("bad_headers", f"A header's name: {record.headers_fault}.")
         if not record.value:
@@ -78,7 +135,7 @@ class Receiver:
         name, fields = self._decoder.decode(record.value)
         if name not in self._handlers:
             self._refuse_strangers(name, record.topic)
-            return Outcome.SKIPPED
+            return None
         event_class, handler = self._handlers[name]
         message = Message(
             group=self._group,
@@ -89,14 +146,12 @@ class Receiver:
             key=_text(record.key),
             event=build(event_class, fields),
         )
-        trace = Trace(
-            correlation_id=record.header("ce_correlationid") or "",
-            causation_id=message.event_id,
-            traceparent=record.header("traceparent") or "",
-        )
-        with traced(trace):
-            done = process_once(message, handler)
-        return Outcome.PROCESSED if done else Outcome.DUPLICATE
+
+        def handle(event: Any) -> None:  # noqa: ANN401 (any event)
+            with tracing.processing(record, self._group, message.event_id):
+                handler(event)
+
+        return message, handle
 
     def _refuse_strangers(self, name: str, topic: str) -> None:
         """A topic belongs to one service, whose new types we skip; others' records are mistakes."""
@@ -148,6 +203,12 @@ def build(event_class: type[Event], fields: dict[str, Any]) -> Event:
         return event_class(**wanted)
     except TypeError as exc:
         raise Poison("wrong_schema", f"{record_name(event_class)}: {exc}") from exc
+
+
+def _outcome(read: Read, has_run: bool) -> Outcome:  # noqa: FBT001 (a fact, no option)
+    if read is None:
+        return Outcome.SKIPPED
+    return Outcome.PROCESSED if has_run else Outcome.DUPLICATE
 
 
 def _text(key: bytes | None) -> str:

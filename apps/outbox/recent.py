@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from apps.outbox import kafka
-from apps.outbox.consumer import read_headers
+from apps.outbox.reading import read_headers
 
 MOST = 50_000
 TAIL = 10_000

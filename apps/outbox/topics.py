@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Literal
 
 FOREVER = -1
+UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,9 @@ class Topic:
         retention_ms: how long records stay; -1 keeps them for good, for read models to rebuild.
         meaning: one line for a person.
         namespace: the Avro namespace of its records, if it is not the topic's name.
+        on_poison: what becomes of a key whose next event can never be sent. By "dead_letter" the
+            event becomes a dead letter, and the key goes on without it; by "block" the key stands
+            still, with the error on its row, until an operator acts.
     """
 
     name: str
@@ -24,6 +30,7 @@ class Topic:
     meaning: str
     retention_ms: int = FOREVER
     namespace: str = ""
+    on_poison: Literal["dead_letter", "block"] = "dead_letter"
 
     @property
     def avro_namespace(self) -> str:
@@ -38,3 +45,30 @@ def dead_letter_topic(topic: str, group: str | None = None) -> str:
 def retry_topic(topic: str, group: str) -> str:
     """Name the topic by which a dead letter is handed to one consumer group again."""
     return f"{topic}.{group}.retry"
+
+
+def home_topic(topic: str, group: str) -> str:
+    """Return the topic that a record of a retry topic came from; any other is its own."""
+    return topic.removesuffix(retry_topic("", group)) if group else topic
+
+
+def tier_topic(topic: str, group: str, delay: int) -> str:
+    """Name the topic where records of one consumer group wait for another try.
+
+    Args:
+        topic: where they come from.
+        group: which consumer group.
+        delay: for how many seconds.
+    """
+    return f"{retry_topic(topic, group)}.{tier_name(delay)}"
+
+
+def tier_name(delay: int) -> str:
+    """Write a delay in its largest whole unit, such as 5s, 1m, 10m."""
+    unit, seconds = next(each for each in UNITS.items() if delay % each[1] == 0)
+    return f"{delay // seconds}{unit}"
+
+
+def tier_pattern(topic: str, group: str) -> str:
+    """Return the regular expression of all tiers, also those of other delays than today's."""
+    return f"^{re.escape(retry_topic(topic, group))}\\.[0-9]+[{''.join(UNITS)}]$"

@@ -171,9 +171,21 @@ def wait_for(condition, seconds=DEADLINE_SECONDS):
 
 
 class FakeMessage:
-    def __init__(self, topic="test.lamps", partition=0, offset=0, value=b"\x00...", error=None):
+    def __init__(
+        self,
+        topic="test.lamps",
+        *,
+        partition=0,
+        offset=0,
+        value=b"\x00...",
+        error=None,
+        key=b"lamp",
+        headers=(),
+    ):
         self._record = (topic, partition, offset, value)
         self._error = error
+        self._key = key
+        self._headers = list(headers)
 
     def error(self):
         return self._error
@@ -188,13 +200,13 @@ class FakeMessage:
         return self._record[2]
 
     def key(self):
-        return b"lamp"
+        return self._key
 
     def value(self):
         return self._record[3]
 
     def headers(self):
-        return [("ce_id", f"{self.partition()}-{self.offset()}".encode())]
+        return [("ce_id", f"{self.partition()}-{self.offset()}".encode()), *self._headers]
 
 
 class FakeClient:
@@ -208,6 +220,7 @@ class FakeClient:
         self.topics = []
         self.is_closed = False
         self.commit_error = None
+        self.polled_for = None
 
     def subscribe(self, topics, **callbacks):
         self.topics, self.callbacks = topics, callbacks
@@ -241,12 +254,52 @@ class FakeReceiver:
         self.otherwise = otherwise
         self.received = []
 
-    def receive(self, record):
-        self.received.append((record.partition, record.offset))
-        outcome = self.outcomes.popleft() if self.outcomes else self.otherwise
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+    def receive_all(self, records, _also=None):
+        outcomes = []
+        for record in records:
+            outcome = self.outcomes.popleft() if self.outcomes else self.otherwise
+            if isinstance(outcome, Exception):
+                if not outcomes:
+                    self.received.append((record.partition, record.offset))
+                    raise outcome
+                self.outcomes.appendleft(outcome)
+                break
+            self.received.append((record.partition, record.offset))
+            outcomes.append(outcome)
+        return outcomes
+
+
+class FakeParking:
+    """Where records wait that follow one which was put off: here, in memory."""
+
+    def __init__(self):
+        self.heads = []
+        self.behind = []
+        self.taken = set()
+
+    def take(self, place):
+        self.taken.add(place)
+
+    def forget(self, place):
+        self.taken.discard(place)
+
+    def is_blocked(self, record):
+        return record.key in {head.key for head, _, _ in self.heads}
+
+    def park(self, record, failure, delay):
+        self.heads.append((record, failure, delay))
+
+    def park_behind(self, records):
+        self.behind += records
+
+    def next_due(self):
+        return None
+
+    def refresh(self):
+        pass
+
+    def work(self):
+        return False
 
 
 class Clock:

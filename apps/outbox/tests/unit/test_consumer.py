@@ -7,16 +7,15 @@ from apps.outbox.consumer import Consumer, to_record
 from apps.outbox.failures import Unavailable
 from apps.outbox.lanes import Patience
 from apps.outbox.receiver import Outcome
-from apps.outbox.tests.receiving import Clock, FakeClient, FakeMessage, FakeReceiver
+from apps.outbox.tests.receiving import Clock, FakeClient, FakeMessage, FakeParking, FakeReceiver
 
 DONE = Outcome.PROCESSED
 
 
 def make(client, receiver, **options):
     clock = Clock()
-    consumer = Consumer(
-        "readers", receiver, client=client, send=pytest.fail, clock=clock, **options
-    )
+    options = {"send": pytest.fail, "parking": FakeParking()} | options
+    consumer = Consumer("readers", receiver, client=client, clock=clock, **options)
     consumer.subscribe()
     return consumer, clock
 
@@ -192,11 +191,11 @@ def test_a_client_that_can_never_work_again_stops_the_consumer():
         consumer.run_once()
 
 
-def test_the_loop_ends_after_the_message_in_hand_and_leaves_the_group():
+def test_the_loop_ends_after_the_records_in_hand_and_leaves_the_group():
     client = FakeClient(FakeMessage(offset=4), FakeMessage(offset=5))
     receiver = FakeReceiver(otherwise=DONE)
     rounds = []
-    consumer, _ = make(client, receiver, alive=lambda: rounds.append(consumer.stop()))
+    consumer, _ = make(client, receiver, batch=1, alive=lambda: rounds.append(consumer.stop()))
 
     consumer.run()
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ import pytest
 from apps.outbox.dead_letters import Record
 from apps.outbox.failures import Poison
 from apps.outbox.receiver import Outcome, Receiver, build, event_id, known_event_id
+from apps.outbox.topics import tier_topic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,12 @@ def with_id(value):
 
 
 def test_the_topics_of_the_handlers_and_their_retries_are_read():
-    assert receiver(FixedDecoder()).topics == ["test.lamps", "test.lamps.readers.retry"]
+    *topics, tiers = receiver(FixedDecoder()).topics
+
+    assert topics == ["test.lamps", "test.lamps.readers.retry"]
+    assert re.search(tiers, tier_topic("test.lamps", "readers", 600))
+    assert not re.search(tiers, tier_topic("test.lamps", "other.readers", 600))
+    assert not re.search(tiers, "test.lamps.readers.retry")
 
 
 def test_a_record_whose_headers_cannot_be_read_is_poison():
