@@ -1,0 +1,23 @@
+"""Fixtures for projects that use the outbox.
+
+In the root conftest.py: `pytest_plugins = ["apps.outbox.testing.plugin"]`.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from apps.outbox.testing.doubles import FakeClock
+from apps.outbox.testing.outbox import Outbox
+
+
+@pytest.fixture
+def outbox(db: None) -> Outbox:  # noqa: ARG001 (pytest-django's: the rows are real)
+    """See `Outbox`: what the test publishes, and the way of events to this project's handlers."""
+    return Outbox()
+
+
+@pytest.fixture
+def fake_clock() -> FakeClock:
+    """Time that passes when the test says so."""
+    return FakeClock()
