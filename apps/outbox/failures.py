@@ -5,6 +5,7 @@ An outage is nobody's fault who waits in the queue: work stands still, and no at
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator
 from http import HTTPStatus
 
@@ -42,6 +43,25 @@ KAFKA_AWAY = frozenset(
 )
 
 
+class ErrorKind(enum.StrEnum):
+    """What is to be done about an error; metrics and logs name it so."""
+
+    RETRIABLE = "retriable"
+    """The row is tried again later, and its key waits behind it."""
+    BACKPRESSURE = "backpressure"
+    """A server is away: all work waits, and no attempt is spent."""
+    POISON = "poison"
+    """It can never be handled: the topic's policy says what becomes of its key."""
+    FATAL = "fatal"
+    """Waiting does not mend it: the process ends loudly."""
+    FENCED = "fenced"
+    """Another process has taken over: forget all that is in hand, and begin anew."""
+
+
+class LeaseLost(Exception):
+    """Others count this relay as dead; whatever it still had in hand is theirs."""
+
+
 class Unavailable(Exception):
     """Something that work depends on is away; trying again later is all there is to do."""
 
@@ -57,6 +77,15 @@ class Poison(Exception):
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+def kind_of(exc: BaseException) -> ErrorKind:
+    """Say what an exception that ended a round of work means for the process."""
+    if isinstance(exc, LeaseLost):
+        return ErrorKind.FENCED
+    if isinstance(exc, Poison):
+        return ErrorKind.POISON
+    return ErrorKind.BACKPRESSURE if is_outage(exc) else ErrorKind.FATAL
 
 
 def is_outage(exc: BaseException) -> bool:

@@ -92,15 +92,31 @@ class Sender:
     Args:
         timeout: seconds after which Kafka counts as away.
         options: more settings of the producer.
+        is_fenced: each batch is one Kafka transaction, under the name that was adopted; once
+            another process fences that name, nothing sent under it can arrive any more.
     """
 
     def __init__(
-        self, *, timeout: float = TIMEOUT_SECONDS, options: dict[str, Any] | None = None
+        self,
+        *,
+        timeout: float = TIMEOUT_SECONDS,
+        options: dict[str, Any] | None = None,
+        is_fenced: bool = False,
     ) -> None:
         self._timeout = timeout
         self._options = options or {}
+        self._is_fenced = is_fenced
+        self._owner = ""
         self._producer: Producer | None = None
         self._pid = 0
+
+    def adopt(self, owner: str) -> None:
+        """Send under this name from now on."""
+        self._discard()
+        self._owner = owner
+
+    def fence(self, owner: str) -> None:
+        """Shut out whoever still sends under this name."""
 
     def send_one(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, /

@@ -50,7 +50,6 @@ class OutboxEvent(models.Model):
             ),
         ]
         indexes: ClassVar = [
-            models.Index(fields=["state", "aggregate_id", "version"], name="outbox_event_pending"),
             # Only what waits is in the relay's index, however many rows are published.
             models.Index(
                 fields=["slot", "aggregate_id", "version"],
@@ -61,6 +60,11 @@ class OutboxEvent(models.Model):
                 fields=["topic", "aggregate_id", "version"],
                 name="outbox_event_dead",
                 condition=models.Q(state="dead"),
+            ),
+            models.Index(
+                fields=["occurred_at"],
+                name="outbox_event_captured",
+                condition=models.Q(state="captured"),
             ),
         ]
 
@@ -134,21 +138,6 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.topic} {self.event_id or self.id}: {self.error_message[:80]}"
-
-
-class RelayLease(models.Model):
-    """Who may publish this store's events; a new owner has a higher epoch, which fences the old."""
-
-    name = models.CharField(primary_key=True, max_length=64, db_column="_id")
-    owner = models.CharField(max_length=255)
-    epoch = models.BigIntegerField(default=0)
-    expires_at = models.DateTimeField()
-
-    class Meta:
-        db_table = "outbox_relay_lease"
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.owner} (epoch {self.epoch})"
 
 
 class RelayMember(models.Model):

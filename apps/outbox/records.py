@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import orjson
 from django.conf import settings
 
 from apps.outbox.codec import Codec
-from apps.outbox.dead_letters import Record
+from apps.outbox.dead_letters import Headers, Record
 from apps.outbox.failures import Poison
 
+SPEC_VERSION = ("ce_specversion", b"1.0")
+CONTENT_TYPE = ("content-type", b"application/avro")
+NO_HEADERS = frozenset({"", "{}"})
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """A row of the outbox, wherever it was read."""
+
+class Row(NamedTuple):
+    """A row of the outbox, wherever it was read; a tuple, since there are many each second."""
 
     event_id: uuid.UUID
     topic: str
@@ -29,7 +32,9 @@ class Row:
     occurred_at: datetime
     aggregate_id: str
     attempts: int = 0
-    due_at: datetime | None = None
+    slot: int = 0
+    is_early: bool = False
+    """Its time to be tried again is not come, by the clock of the database."""
 
     @property
     def place(self) -> tuple[str, str]:
@@ -46,21 +51,24 @@ def build_record(row: Row, codec: Codec) -> Record:
         Poison: the row can never become a record.
         SchemaMissing: the registry does not know the schema yet.
     """
-    headers = {
-        "ce_specversion": "1.0",
-        "ce_id": str(row.event_id),
-        "ce_type": row.type,
-        "ce_source": f"/ticketing/{settings.SERVICE_NAME}",
-        "ce_time": rfc3339(row.occurred_at),
-        "ce_subject": row.aggregate_id,
-        "ce_sequence": str(row.version),
-        "content-type": "application/avro",
-    } | _extra_headers(row.headers)
+    headers: Headers = (
+        SPEC_VERSION,
+        ("ce_id", str(row.event_id).encode()),
+        ("ce_type", row.type.encode()),
+        ("ce_source", settings.OUTBOX_SOURCE.encode()),
+        ("ce_time", rfc3339(row.occurred_at).encode()),
+        ("ce_subject", row.aggregate_id.encode()),
+        ("ce_sequence", str(row.version).encode()),
+        CONTENT_TYPE,
+    )
+    if row.headers not in NO_HEADERS:
+        extra = _extra_headers(row.headers)
+        headers = tuple((dict(headers) | extra).items())
     return Record(
         topic=row.topic,
         key=row.key.encode(),
         value=codec.encode(row.topic, row.record, row.payload),
-        headers=tuple((name, value.encode()) for name, value in headers.items()),
+        headers=headers,
     )
 
 
@@ -77,15 +85,15 @@ def unbuildable(row: Row) -> Record:
 
 def rfc3339(instant: datetime) -> str:
     """Write an instant as CloudEvents does, in UTC with milliseconds."""
-    utc = instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
-    return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    utc = instant if instant.tzinfo in {None, UTC} else instant.astimezone(UTC)
+    return f"{utc.isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"
 
 
-def _extra_headers(text: str) -> dict[str, str]:
+def _extra_headers(text: str) -> dict[str, bytes]:
     try:
         headers = orjson.loads(text or "{}")
     except orjson.JSONDecodeError as exc:
         raise Poison("bad_headers", f"The row's headers are no JSON: {exc}") from exc
     if not isinstance(headers, dict) or not all(isinstance(v, str) for v in headers.values()):
         raise Poison("bad_headers", "The row's headers are no JSON object of strings.")
-    return headers
+    return {name: value.encode() for name, value in headers.items()}

@@ -1,69 +1,64 @@
 """Sending: committed rows go to their topics, each key in the order of its versions.
 
-One relay leads at a time, by a lease. It reads the rows that wait from one moment, hands them to
-Kafka, and marks them after the brokers' acknowledgement, in a transaction that fails when another
-relay has taken over meanwhile. A crash anywhere repeats records, and loses none.
+Any number of relays divide the keys among them (membership.py). Each reads the rows of its slots
+that wait, hands them to Kafka, and marks them after the brokers' acknowledgement, in a transaction
+that fails once others count it as dead. While a batch is on its way, the one before it is marked
+and the one behind it is read. A crash anywhere loses nothing; what it may repeat is found on the
+topics by whoever takes over (tail.py).
 """
 
 from __future__ import annotations
 
-import os
-import secrets
-import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException
+from django.conf import settings
 from django.db import close_old_connections
-from django.utils import timezone
 
-from apps.outbox import dead_letters
+from apps.outbox import metrics
 from apps.outbox.codec import Codec
-from apps.outbox.dead_letters import Failure, Record, Send, Stage
-from apps.outbox.failures import Poison, is_outage
-from apps.outbox.kafka import Results, Sender
-from apps.outbox.records import Row, build_record, unbuildable
+from apps.outbox.dead_letters import Record, Send
+from apps.outbox.failures import ErrorKind, LeaseLost, is_outage, kind_of
+from apps.outbox.judging import FIRST_DELAY_SECONDS, REFUSED_FOR_GOOD, Judge, Place, Plan
+from apps.outbox.kafka import Flight, Results, Sender
+from apps.outbox.marking import Marker
+from apps.outbox.membership import LEASE_SECONDS, LOOK_SECONDS, Membership, process_name
+from apps.outbox.records import Row
 from apps.outbox.registry import Registry
-from apps.outbox.stores import Delay, Lease, LeaseLost, Page, Settlement, Store, open_store
+from apps.outbox.stores import LAST_VERSION, Page, Settlement, Share, Store, open_store
+from apps.outbox.tail import read_event_ids
 from apps.outbox.worker import liveness, spread
 
+__all__ = ("FIRST_DELAY_SECONDS", "REFUSED_FOR_GOOD", "Outbound", "Relay", "build_relay")
 log = structlog.get_logger(__name__)
 
-BATCH = 500
-LEASE_SECONDS = 5.0
-RENEW_AFTER_SECONDS = 1.5
-WAIT_SECONDS = 1.0
+BATCH = 2_000
+# What a lost wake-up costs at the most; rows that are to be tried again are looked for more often.
+LONGEST_PAUSE_SECONDS = 5.0
 MOST_KNOWN = 50_000
-FIRST_DELAY_SECONDS = 0.4
 LONGEST_OUTAGE_DELAY_SECONDS = 5.0
-LONGEST_ROW_DELAY_SECONDS = 60.0
-# The record's own fault: no broker will ever take it.
-REFUSED_FOR_GOOD = frozenset(
-    {
-        KafkaError.MSG_SIZE_TOO_LARGE,
-        KafkaError.RECORD_LIST_TOO_LARGE,
-        KafkaError.INVALID_RECORD,
-    }
-)
-UNKNOWN_TOPIC = frozenset(
-    {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}  # noqa: SLF001
-)
-
-Place = tuple[str, str]
+CAPTURED_LOOK_SECONDS = 10.0
 
 
 class Outbound(Protocol):
     """What is used of `kafka.Sender`."""
 
+    def adopt(self, owner: str) -> None: ...
+    def fence(self, owner: str) -> None: ...
+    def begin(self, records: Sequence[Record], *, waiting: Callable[[], None]) -> Flight: ...
+    def land(self, flight: Flight, *, waiting: Callable[[], None]) -> Results: ...
     def send(self, records: Sequence[Record], *, waiting: Callable[[], None]) -> Results: ...
+    def abandon(self) -> None: ...
     @property
     def send_one(self) -> Send: ...
     def close(self) -> None: ...
+
+
+Tail = Callable[..., set[uuid.UUID]]
 
 
 class Relay:
@@ -73,11 +68,12 @@ class Relay:
         store: the outbox.
         codec: encodes the payloads.
         sender: hands records to Kafka.
-        owner: a name of this process that no other has.
+        owner: what the names begin with under which it joins the other relays.
         batch: how many rows are read at once.
         lease_seconds: how long the others wait for a relay that has died.
         alive: called with each round of the loop.
         clock: seconds that only grow.
+        tail: finds out what a relay that has died had sent.
     """
 
     def __init__(  # noqa: PLR0913 (collaborators, nearly all named)
@@ -91,27 +87,44 @@ class Relay:
         lease_seconds: float = LEASE_SECONDS,
         alive: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
+        tail: Tail = read_event_ids,
     ) -> None:
         self._store = store
         self._codec = codec
         self._sender = sender
-        self._owner = owner
+        self._name = owner
         self._batch = batch
-        self._lease_seconds = lease_seconds
         self._alive = alive
         self._clock = clock
+        self._tail = tail
+        self._judge = Judge(codec, lambda: sender.send_one)
+        self._members = Membership(
+            store,
+            name=owner,
+            seconds=lease_seconds,
+            clock=clock,
+            joined=sender.adopt,
+            fence=sender.fence,
+        )
+        self._marker = Marker(store, self._members, most=batch)
         self._stopping = threading.Event()
-        self._lease: Lease | None = None
-        self._renewed_at = 0.0
-        self._page: Page | None = None
-        self._round_did_work = False
+        self._flight: tuple[Plan, Flight] | None = None
+        # Slots of which somebody may have sent rows that are not marked, and what was found so.
+        self._doubtful: set[int] = set()
+        self._sent: set[uuid.UUID] = set()
+        self._has_early = False
+        self._is_cut = False
+        self._pause = LOOK_SECONDS
         self._outages = 0
-        # What the change stream will report although it is sent already.
+        self._captured_looked_at = float("-inf")
+        self._is_held = False
+        # What the wake-up will report although it is sent already.
         self._known: set[uuid.UUID] = set()
 
     @property
-    def is_leader(self) -> bool:
-        return self._lease is not None
+    def slots(self) -> tuple[int, ...]:
+        """The slots whose keys this relay publishes."""
+        return self._members.slots
 
     def run(self) -> None:
         """Publish until `stop` is called.
@@ -119,7 +132,7 @@ class Relay:
         Raises:
             Exception: something is wrong that waiting does not mend.
         """
-        log.info("relay_started", owner=self._owner)
+        log.info("relay_started", owner=self._name)
         try:
             while not self._stopping.is_set():
                 self._round()
@@ -131,221 +144,212 @@ class Relay:
         self._stopping.set()
 
     def run_once(self) -> bool:
-        """Publish what one read of the outbox finds, and say whether to look again at once.
+        """Publish what waits in this relay's slots, and say whether to look again at once.
+
+        Nothing is in flight or unmarked when it returns.
 
         Raises:
-            LeaseLost: another relay has taken over.
+            LeaseLost: the others count this relay as dead.
             Exception: a server is away, which `is_outage` tells, or something is wrong.
         """
-        if not self._lead():
-            return False
-        rows = self._store.pending(self._page, self._batch)
-        settlement = Settlement()
-        to_send = self._plan(rows, settlement)
-        if to_send:
-            self._keep_lease()
-            results = self._sender.send([record for _, record in to_send], waiting=self._keep_lease)
-            self._judge([row for row, _ in to_send], results, settlement)
-        if settlement:
-            self._settle(settlement)
-        return self._turn_page(rows, settlement)
+        try:
+            return self._publish_all()
+        except LeaseLost:
+            metrics.lease_lost.inc()
+            self._forget_work()
+            self._members.forget()
+            raise
+        except BaseException:
+            self._forget_work()
+            raise
 
     def close(self) -> None:
-        """Let go of everything, so that another relay may begin at once."""
-        lease, self._lease = self._lease, None
+        """Let go of everything, so that other relays may begin at once."""
         try:
+            self._forget_work()
             self._sender.close()
             self._codec.close()
             self._store.close()
-            if lease is not None:
-                self._store.release(lease)
+            self._members.leave()
         except Exception as exc:
             if not is_outage(exc):
                 raise
-            log.warning("relay_lease_not_released", error=str(exc))
-        log.info("relay_stopped", owner=self._owner)
+            log.warning("relay_slots_not_released", error=str(exc))
+        finally:
+            self._marker.close()
+        log.info("relay_stopped", owner=self._name)
 
     def _round(self) -> None:
         self._alive()
         close_old_connections()
         try:
-            if self.is_leader:
-                self._store.arm()
             if not self.run_once():
                 self._wait()
         except LeaseLost as exc:
-            log.warning("relay_lease_lost", lease=str(exc))
-            self._step_down()
+            log.warning("relay_lease_lost", owner=str(exc), error_kind=ErrorKind.FENCED)
         except Exception as exc:
-            if not is_outage(exc):
+            if kind_of(exc) != ErrorKind.BACKPRESSURE:
+                log.critical("relay_failed", error=repr(exc), error_kind=kind_of(exc))
                 raise
             self._sit_out(exc)
         else:
             self._outages = 0
 
     def _wait(self) -> None:
-        if self.is_leader:
-            self._store.wait(WAIT_SECONDS, self._known)
-        else:
-            self._stopping.wait(WAIT_SECONDS)
+        """Wait for new rows, looking about once a second who else is there."""
+        deadline = self._clock() + self._pause
+        longer = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
+        self._pause = LOOK_SECONDS if self._has_early else longer
+        while not self._stopping.is_set() and (left := deadline - self._clock()) > 0:
+            self._alive()
+            seconds = min(left, LOOK_SECONDS)
+            if not self._members.slots:
+                self._stopping.wait(seconds)
+            elif self._store.wait(seconds, self._known):
+                self._pause = LOOK_SECONDS
+                return
+            if self._members.look():
+                return
 
     def _sit_out(self, exc: Exception) -> None:
         """Wait for a server to come back: all rows stay as they are, and no attempt is spent."""
         self._outages += 1
         delay = spread(FIRST_DELAY_SECONDS, self._outages, LONGEST_OUTAGE_DELAY_SECONDS)
-        log.warning("relay_waits_for_a_server", error=str(exc), times=self._outages, delay=delay)
-        self._step_down()
+        metrics.outages.labels("relay").inc()
+        log.warning(
+            "relay_waits_for_a_server",
+            error=str(exc),
+            error_kind=ErrorKind.BACKPRESSURE,
+            times=self._outages,
+            delay=delay,
+        )
         self._stopping.wait(delay)
 
-    def _step_down(self) -> None:
-        """Forget what was read: after a pause, another relay may have gone further."""
-        self._page = None
-        self._round_did_work = False
-        if self._lease is not None and self._clock() > self._renewed_at + self._lease_seconds:
-            self._lease = None
-
-    def _lead(self) -> bool:
-        if self._lease is not None:
-            self._keep_lease()
-            return True
-        asked_at = self._clock()
-        self._lease = self._store.acquire(self._owner, self._lease_seconds)
-        if self._lease is None:
+    def _publish_all(self) -> bool:
+        self._members.look()
+        if self._members.is_unbalanced:
+            self._members.share_out()
+            self._doubtful |= self._members.orphans
+            self._doubtful &= {*self._members.slots}
+            self._members.orphans.clear()
+        if not self._members.slots or self._is_held_by_captured():
             return False
-        self._renewed_at = asked_at
-        self._page = None
-        log.info("relay_leads", owner=self._owner, epoch=self._lease.epoch)
-        # Rows that were committed before the watch began are found by the scan that follows it.
-        self._store.arm()
-        return True
+        # Rows that are committed from here on are reported; the others are read now.
+        self._store.arm(self._members.shares)
+        if self._doubtful:
+            self._read_tail()
+        self._has_early = self._is_cut = False
+        did_work = False
+        for share in self._members.shares:
+            did_work |= self._go_through(share)
+            if self._is_cut:
+                break
+        did_work |= self._marker.finish()
+        if not self._is_cut:
+            self._sent = set()
+        return did_work or self._is_cut
 
-    def _keep_lease(self) -> None:
-        self._alive()
-        asked_at = self._clock()
-        if self._lease is None or asked_at < self._renewed_at + RENEW_AFTER_SECONDS:
-            return
-        try:
-            self._store.renew(self._lease, self._lease_seconds)
-        except LeaseLost:
-            self._lease = None
-            raise
-        self._renewed_at = asked_at
+    def _go_through(self, share: Share) -> bool:
+        """Send what waits in a run of slots, page by page."""
+        did_work = False
+        page = Page(share.first)
+        edge: frozenset[uuid.UUID] = frozenset()
+        stuck: set[Place] = set()
+        while True:
+            limit = self._batch + len(edge)
+            read = self._store.pending(page, share.last, limit)
+            rows = [row for row in read if row.event_id not in edge] if edge else read
+            plan = self._judge.plan(rows, stuck, self._sent)
+            self._has_early |= plan.has_early
+            did_work |= self._land(stuck)
+            did_work |= self._begin(plan, stuck)
+            if len(read) < limit:
+                break
+            if self._stopping.is_set() or self._members.look():
+                self._is_cut = True
+                break
+            page, edge = _turn(read, plan.blocked | stuck)
+        did_work |= self._land(stuck)
+        return did_work
 
-    def _plan(self, rows: list[Row], settlement: Settlement) -> list[tuple[Row, Record]]:
-        """Choose what may be sent now: of each key an unbroken run from its first row on."""
-        now = timezone.now()
-        chosen: list[tuple[Row, Record]] = []
-        begun: set[Place] = set()
-        blocked: set[Place] = set()
-        for row in rows:
-            if row.place in blocked:
-                continue
-            if row.due_at is not None and row.due_at > now:
-                blocked.add(row.place)
-                continue
-            try:
-                record = build_record(row, self._codec)
-            except Poison as exc:
-                # Only at the head of its key: what is before it has not been acknowledged yet.
-                if row.place in begun or not self._bury(row, None, exc, settlement):
-                    blocked.add(row.place)
-                continue
-            chosen.append((row, record))
-            begun.add(row.place)
-        return chosen
+    def _begin(self, plan: Plan, stuck: set[Place]) -> bool:
+        """Send a batch, with none in flight: first what hinders its keys is put aside."""
+        if plan.repeated:
+            self._mark(self._judge.repeated(plan.repeated))
+        for row, reason in plan.poison:
+            if row.place not in stuck:
+                settlement = self._judge.bury(row, None, reason)
+                if settlement.delayed:
+                    stuck.add(row.place)
+                self._mark(settlement)
+        batch = plan.without(stuck) if stuck else plan
+        if batch.rows:
+            metrics.batch_size.observe(len(batch.rows))
+            self._members.keep()
+            self._flight = batch, self._sender.begin(batch.records, waiting=self._keep)
+        # What was acknowledged is marked while the brokers take these.
+        self._marker.start()
+        return bool(plan.repeated or plan.poison)
 
-    def _judge(self, rows: list[Row], results: Results, settlement: Settlement) -> None:
-        failed: set[Place] = set()
-        for row, error in zip(rows, results, strict=True):
-            if row.place in failed:
-                continue
-            if error is None:
-                settlement.published.append(row.event_id)
-                continue
-            failed.add(row.place)
-            if error.code() in REFUSED_FOR_GOOD:
-                refusal = Poison("refused_by_broker", f"{error.name()}: {error.str()}")
-                self._bury(row, build_record(row, self._codec), refusal, settlement)
-            else:
-                self._delay(row, f"{error.name()}: {error.str()}", settlement)
-
-    def _bury(
-        self, row: Row, record: Record | None, reason: Poison, settlement: Settlement
-    ) -> bool:
-        """Dead-letter the row, so that its key goes on; False if even that has to wait."""
-        now = timezone.now()
-        failure = Failure(
-            stage=Stage.RELAY,
-            kind=reason.kind,
-            message=str(reason),
-            attempts=row.attempts + 1,
-            first_failed_at=now,
-            last_failed_at=now,
-        )
-        try:
-            dead_letters.bury(
-                record or unbuildable(row),
-                failure,
-                self._sender.send_one,
-                event_id=str(row.event_id),
-            )
-        except KafkaException as exc:
-            if exc.args[0].code() not in UNKNOWN_TOPIC:
-                raise
-            self._delay(row, f"{reason}; and it has no dead-letter topic", settlement)
+    def _land(self, stuck: set[Place]) -> bool:
+        if self._flight is None:
             return False
-        settlement.dead.append((row.event_id, dead_letters.clean(str(reason))))
-        log.error("event_dead_lettered", reason=str(reason), kind=reason.kind, **_facts(row))
-        return True
+        plan, flight = self._flight
+        results = self._sender.land(flight, waiting=self._keep)
+        self._flight = None
+        settlement = self._judge.judge(plan.rows, plan.records, results, stuck)
+        self._mark(settlement)
+        self._marker.start()
+        return bool(settlement.published or settlement.dead)
 
-    def _delay(self, row: Row, error: str, settlement: Settlement) -> None:
-        """Let the row, and with it its key, wait for another try."""
-        seconds = spread(FIRST_DELAY_SECONDS, row.attempts + 1, LONGEST_ROW_DELAY_SECONDS)
-        due_at = timezone.now() + timedelta(seconds=seconds)
-        settlement.delayed.append(
-            Delay(event_id=row.event_id, due_at=due_at, error=dead_letters.clean(error))
-        )
-        log.warning("event_delayed", error=error, seconds=seconds, **_facts(row))
-
-    def _settle(self, settlement: Settlement) -> None:
-        if self._lease is None:
-            raise LeaseLost(self._owner)
-        asked_at = self._clock()
-        try:
-            self._store.settle(self._lease, self._lease_seconds, settlement)
-        except LeaseLost:
-            self._lease = None
-            raise
-        self._renewed_at = asked_at
+    def _mark(self, settlement: Settlement) -> None:
+        self._marker.add(settlement)
         self._remember(settlement.published)
-        if settlement.published:
-            log.debug("events_published", count=len(settlement.published))
 
-    def _remember(self, published: list[uuid.UUID]) -> None:
+    def _keep(self) -> None:
+        self._alive()
+        self._members.keep()
+
+    def _read_tail(self) -> None:
+        """Find out which rows are on their topics already, though nobody could mark them."""
+        slots = sorted(self._doubtful)
+        topics = self._store.backlog(slots)
+        if topics:
+            self._sent |= self._tail(topics, waiting=self._keep)
+        log.info("relay_read_tail", slots=len(slots), topics=list(topics), found=len(self._sent))
+        self._doubtful.clear()
+
+    def _is_held_by_captured(self) -> bool:
+        """Say whether rows that were handed to Debezium may still be under way to their topics."""
+        if settings.OUTBOX_TRANSPORT != "relay":
+            return False
+        now = self._clock()
+        wait = LOOK_SECONDS if self._is_held else CAPTURED_LOOK_SECONDS
+        if now >= self._captured_looked_at + wait:
+            self._captured_looked_at = now
+            was_held, self._is_held = self._is_held, self._store.has_captured()
+            if self._is_held and not was_held:
+                log.error(
+                    "relay_waits_for_captured_rows",
+                    reason="Rows were handed to Debezium and may still be under way: sending now "
+                    "could overtake them. Run: manage.py switch_transport",
+                )
+        return self._is_held
+
+    def _forget_work(self) -> None:
+        """Forget what is in hand: after a pause, another relay may have gone further."""
+        if self._marker.forget() or self._flight is not None:
+            self._flight = None
+            self._sender.abandon()
+            self._doubtful |= {*self._members.slots}
+
+    def _remember(self, published: Iterable[uuid.UUID]) -> None:
         self._known.update(published)
         if len(self._known) > MOST_KNOWN:
             # Too far ahead of the change stream: begin it anew, at now.
             self._known.clear()
             self._store.close()
-            self._store.arm()
-
-    def _turn_page(self, rows: list[Row], settlement: Settlement) -> bool:
-        """Read on behind these rows, all around, so that one key cannot starve the others."""
-        settled = {*settlement.published, *(event_id for event_id, _ in settlement.dead)}
-        self._round_did_work |= bool(settled)
-        if len(rows) == self._batch:
-            last = rows[-1]
-            # A key that stands still must not hold the page, however many rows it has.
-            self._page = Page(
-                after=last.aggregate_id,
-                is_unfinished=any(
-                    row.event_id in settled for row in rows if row.aggregate_id == last.aggregate_id
-                ),
-            )
-            return True
-        self._page = None
-        did_work, self._round_did_work = self._round_did_work, False
-        return did_work
+            self._store.arm(self._members.shares)
 
 
 def build_relay() -> Relay:
@@ -353,18 +357,21 @@ def build_relay() -> Relay:
     return Relay(
         open_store(),
         Codec(Registry.from_settings()),
-        Sender(),
-        owner=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+        Sender(is_fenced=settings.OUTBOX_RELAY_FENCING == "broker"),
+        owner=process_name(),
         alive=liveness(),
     )
 
 
-def _facts(row: Row) -> dict[str, object]:
-    return {
-        "event_id": str(row.event_id),
-        "type": row.type,
-        "topic": row.topic,
-        "key": row.key,
-        "version": row.version,
-        "attempts": row.attempts,
-    }
+def _turn(read: list[Row], blocked: set[Place]) -> tuple[Page, frozenset[uuid.UUID]]:
+    """Return where to read on, and the rows there that were read already.
+
+    Two aggregates of different types may share an id, and a page may end between their rows. A key
+    that stands still must not hold the page, however many rows it has.
+    """
+    last = read[-1]
+    if last.place in blocked:
+        return Page(last.slot, last.aggregate_id, LAST_VERSION), frozenset()
+    page = Page(last.slot, last.aggregate_id, last.version)
+    edge = (row.event_id for row in read if Page(row.slot, row.aggregate_id, row.version) == page)
+    return page, frozenset(edge)

@@ -7,6 +7,7 @@ from ticketing.settings.base import *  # noqa: F403
 from ticketing.settings.base import BASE_APPS, SQL_APPS
 
 SERVICE_NAME = "orders"
+OUTBOX_SOURCE = f"/ticketing/{SERVICE_NAME}"
 SECRET_KEY = env_secret("SECRET_KEY")
 INSTALLED_APPS: tuple[str, ...] = (*SQL_APPS, *BASE_APPS, "apps.outbox", "apps.orders")
 ROOT_URLCONF = "ticketing.urls.orders"
@@ -20,4 +21,6 @@ EXPIRATION_WINDOW_SECONDS = env_int("EXPIRATION_WINDOW_SECONDS", 900)
 OUTBOX_TRANSPORT = env_str("OUTBOX_TRANSPORT", "debezium")
 OUTBOX_CONNECTOR = "outbox-orders"
 OUTBOX_RAW_TOPIC = "ticketing.orders.raw"
+# What the connector's configuration says in the password's place, for Connect to look up.
+OUTBOX_CONNECTOR_PASSWORD = env_str("OUTBOX_CONNECTOR_PASSWORD", "")
 CONNECT_URL = env_str("CONNECT_URL")

@@ -7,6 +7,7 @@ from ticketing.settings.mongodb import *  # noqa: F403
 from ticketing.settings.mongodb import DJANGO_APPS, mongodb_database
 
 SERVICE_NAME = "tickets"
+OUTBOX_SOURCE = f"/ticketing/{SERVICE_NAME}"
 SECRET_KEY = env_secret("SECRET_KEY")
 INSTALLED_APPS: tuple[str, ...] = (*DJANGO_APPS, "apps.outbox", "apps.tickets")
 ROOT_URLCONF = "ticketing.urls.tickets"

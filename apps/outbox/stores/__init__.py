@@ -3,43 +3,53 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from django.db import connection
 
+from apps.outbox.failures import LeaseLost
 from apps.outbox.records import Row
 
+__all__ = ("LeaseLost",)
+LAST_VERSION = 2**63 - 1
 
-class LeaseLost(Exception):
-    """Another relay has taken over; whatever this one still had in hand is the other's."""
+
+class Share(NamedTuple):
+    """A run of slots: the keys that one relay publishes."""
+
+    first: int
+    last: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Lease:
-    """The right to publish the store's events.
-
-    Args:
-        owner: the relay process.
-        epoch: grows with each owner; what an earlier owner writes late matches nothing.
-    """
+class Member(NamedTuple):
+    """A relay at work, or one that has died if its time is over."""
 
     owner: str
-    epoch: int
+    is_over: bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
-    """Where to read on.
+class Holding:
+    """The slots that a relay has after it gave and took.
 
     Args:
-        after: the last aggregate id that was read.
-        is_unfinished: more of that aggregate's events may be waiting.
+        slots: their numbers, in order.
+        orphans: those among them that were taken from a relay that has died.
     """
 
-    after: str
-    is_unfinished: bool
+    slots: tuple[int, ...]
+    orphans: frozenset[int] = frozenset()
+
+
+class Page(NamedTuple):
+    """Where to read on: at this place of the order, which may hold rows that were read already."""
+
+    slot: int
+    aggregate_id: str = ""
+    version: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +57,7 @@ class Delay:
     """A row to try again later; those behind it in its key wait as well."""
 
     event_id: uuid.UUID
-    due_at: datetime
+    seconds: float
     error: str
 
 
@@ -62,36 +72,78 @@ class Settlement:
     def __bool__(self) -> bool:
         return bool(self.published or self.dead or self.delayed)
 
+    def add(self, other: Settlement) -> None:
+        self.published += other.published
+        self.dead += other.dead
+        self.delayed += other.delayed
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockedKey:
+    """The first row of a key that could not be sent yet, and holds up those behind it."""
+
+    event_id: uuid.UUID
+    topic: str
+    key: str
+    version: int
+    attempts: int
+    due_at: datetime
+    last_error: str
+
 
 class Store(Protocol):
     """The outbox as the relay sees it. Times are those of the database, whose clock all share."""
 
-    def acquire(self, owner: str, seconds: float) -> Lease | None:
-        """Take the lease if nobody holds it, with a new epoch."""
+    def join(self, owner: str, seconds: float) -> None:
+        """Become a member under a name that was never used before."""
         ...
 
-    def renew(self, lease: Lease, seconds: float) -> None:
-        """Hold the lease for longer; raises LeaseLost."""
+    def renew(self, owner: str, seconds: float) -> None:
+        """Stay a member for longer; raises LeaseLost."""
         ...
 
-    def release(self, lease: Lease) -> None:
-        """Let another relay begin at once."""
+    def members(self) -> list[Member]:
+        """Return all relays, in the order by which they divide the slots."""
         ...
 
-    def pending(self, page: Page | None, limit: int) -> list[Row]:
-        """Read rows that wait, from one moment, by aggregate and then by version."""
+    def evict(self, owner: str) -> bool:
+        """Remove a member whose time is over, and say whether it was."""
         ...
 
-    def settle(self, lease: Lease, seconds: float, settlement: Settlement) -> None:
-        """Note what became of the rows and renew the lease, both or neither; raises LeaseLost."""
+    def leave(self, owner: str) -> None:
+        """Stop being a member and free the slots, so that others may begin at once."""
         ...
 
-    def arm(self) -> None:
+    def share_out(self, owner: str, seconds: float, wanted: range) -> Holding:
+        """Free what is not wanted and take what is wanted and free; raises LeaseLost."""
+        ...
+
+    def pending(self, page: Page, last_slot: int, limit: int) -> list[Row]:
+        """Read rows that wait, from one moment, by slot, aggregate and version."""
+        ...
+
+    def settle(self, owner: str, seconds: float, settlement: Settlement) -> None:
+        """Note what became of the rows and stay a member, both or neither; raises LeaseLost."""
+        ...
+
+    def backlog(self, slots: Sequence[int]) -> Mapping[str, datetime]:
+        """Return the topics of the rows that wait, each with the time of its oldest event."""
+        ...
+
+    def has_captured(self) -> bool:
+        """Say whether rows are left that were handed to change data capture."""
+        ...
+
+    def blocked_keys(self, limit: int) -> list[BlockedKey]:
+        """Return the first rows of keys that could not be sent yet."""
+        ...
+
+    def arm(self, shares: Sequence[Share]) -> None:
         """Begin to watch for new rows, before a last look at those that are there."""
         ...
 
-    def wait(self, seconds: float, known: set[uuid.UUID]) -> None:
-        """Wait until a row comes that is not known, or the time is up."""
+    def wait(self, seconds: float, known: set[uuid.UUID]) -> bool:
+        """Wait until a row comes that is not known, or the time is up; say whether one came."""
         ...
 
     def close(self) -> None:
@@ -99,12 +151,23 @@ class Store(Protocol):
         ...
 
 
-def open_store(name: str = "relay") -> Store:
-    """Return the store of the default database; relays of one name share one lease."""
+def open_store() -> Store:
+    """Return the store of the default database."""
     if connection.vendor == "mongodb":
         from apps.outbox.stores.mongodb import MongoStore  # noqa: PLC0415 (one driver a service)
 
-        return MongoStore(name)
+        return MongoStore()
     from apps.outbox.stores.postgresql import PostgresStore  # noqa: PLC0415
 
-    return PostgresStore(name)
+    return PostgresStore()
+
+
+def runs(slots: Sequence[int]) -> list[Share]:
+    """Join slots into the longest runs."""
+    found: list[Share] = []
+    for slot in slots:
+        if found and found[-1].last == slot - 1:
+            found[-1] = Share(found[-1].first, slot)
+        else:
+            found.append(Share(slot, slot))
+    return found

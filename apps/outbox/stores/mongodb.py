@@ -4,88 +4,85 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
+from bson import MinKey
 from django.db import connection
-from pymongo import ASCENDING, ReturnDocument
+from pymongo import ASCENDING, UpdateOne
 from pymongo.change_stream import CollectionChangeStream
 from pymongo.collection import Collection
-from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
-from apps.outbox.failures import Unavailable
-from apps.outbox.models import OutboxEvent
+from apps.outbox.failures import LeaseLost, Unavailable
 from apps.outbox.records import Row
-from apps.outbox.stores import Lease, LeaseLost, Page, Settlement
+from apps.outbox.slots import SLOTS
+from apps.outbox.stores import BlockedKey, Holding, Member, Page, Settlement, Share
 from apps.outbox.transactions import run_in_transaction
 
 log = structlog.get_logger(__name__)
 
-State = OutboxEvent.State
 SNAPSHOT_UNAVAILABLE = 246
 LONGEST_AWAIT_MS = 1000
+WAITING = "outbox_event_waiting"
+PENDING = {"state": "pending"}
+IN_ORDER = [("slot", ASCENDING), ("aggregate_id", ASCENDING), ("version", ASCENDING)]
+IS_OVER = {"$lt": ["$expires_at", "$$NOW"]}
 Document = dict[str, Any]
 
 
 class MongoStore:
-    """See `Store`. Django keeps UUIDs here as 32 hexadecimal digits.
+    """See `Store`. Django keeps UUIDs here as 32 hexadecimal digits."""
 
-    Args:
-        name: of the lease.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self) -> None:
         self._stream: CollectionChangeStream[Document] | None = None
+        self._watched: tuple[Share, ...] = ()
 
-    def acquire(self, owner: str, seconds: float) -> Lease | None:
-        is_over = {"_id": self._name, "$expr": {"$lt": ["$expires_at", "$$NOW"]}}
-        taken = self._take(is_over, owner, seconds)
-        if taken is None:
-            # Either it is held or nobody ever held it; an upsert knows the difference.
-            never = {"_id": self._name, "epoch": {"$exists": False}}
-            try:
-                taken = self._take(never, owner, seconds, upsert=True)
-            except DuplicateKeyError:
-                return None
-        return None if taken is None else Lease(owner=owner, epoch=taken["epoch"])
-
-    def _take(
-        self, where: Document, owner: str, seconds: float, *, upsert: bool = False
-    ) -> Document | None:
-        take = {
-            "owner": {"$literal": owner},
-            "epoch": {"$add": [{"$ifNull": ["$epoch", 0]}, 1]},
-            "expires_at": _in(seconds),
-        }
-        return self._leases().find_one_and_update(
-            where, [{"$set": take}], upsert=upsert, return_document=ReturnDocument.AFTER
+    def join(self, owner: str, seconds: float) -> None:
+        slots = _slots()
+        if slots.count_documents({}) < SLOTS:
+            make = {"$setOnInsert": {"owner": "", "epoch": 0}}
+            slots.bulk_write(
+                [UpdateOne({"_id": number}, make, upsert=True) for number in range(SLOTS)]
+            )
+        _members().update_one(
+            {"_id": owner},
+            [{"$set": {"started_at": "$$NOW", "expires_at": _in(seconds)}}],
+            upsert=True,
         )
 
-    def renew(self, lease: Lease, seconds: float) -> None:
-        self._hold(lease, seconds, None)
+    def renew(self, owner: str, seconds: float) -> None:
+        _hold(owner, seconds, None)
 
-    def release(self, lease: Lease) -> None:
-        self._leases().update_one(
-            {"_id": self._name, "owner": lease.owner, "epoch": lease.epoch},
-            {"$set": {"expires_at": datetime.fromtimestamp(0, UTC)}},
-        )
+    def members(self) -> list[Member]:
+        found = _members().find({}, {"is_over": IS_OVER}, sort=[("_id", ASCENDING)])
+        return [Member(document["_id"], document["is_over"]) for document in found]
 
-    def pending(self, page: Page | None, limit: int) -> list[Row]:
-        query: Document = {"state": State.PENDING.value}
-        if page is not None:
-            query["aggregate_id"] = {("$gte" if page.is_unfinished else "$gt"): page.after}
-        client = self._events().database.client
+    def evict(self, owner: str) -> bool:
+        return bool(_members().delete_one({"_id": owner, "$expr": IS_OVER}).deleted_count)
+
+    def leave(self, owner: str) -> None:
+        # A slot whose owner is gone is free; a crash in between does no harm.
+        _slots().update_many({"owner": owner}, {"$set": {"owner": ""}})
+        _members().delete_one({"_id": owner})
+
+    def share_out(self, owner: str, seconds: float, wanted: range) -> Holding:
+        return run_in_transaction(lambda: self._share_out(owner, seconds, wanted))
+
+    def pending(self, page: Page, last_slot: int, limit: int) -> list[Row]:
         try:
             # Without a snapshot the scan may see a version without the one before it, which was
             # committed behind the cursor meanwhile.
-            with client.start_session(snapshot=True) as session:
+            with _events().database.client.start_session(snapshot=True) as session:
                 found = (
-                    self._events()
-                    .find(query, session=session)
-                    .sort([("aggregate_id", ASCENDING), ("version", ASCENDING)])
-                    .hint("outbox_event_pending")
+                    _events()
+                    .find(PENDING, COLUMNS, session=session)
+                    .hint(WAITING)
+                    .min(_at(*page))
+                    .max(_at(last_slot + 1, MinKey(), MinKey()))
+                    .sort(IN_ORDER)
                     .limit(limit)
                     .batch_size(limit)
                 )
@@ -95,17 +92,59 @@ class MongoStore:
                 raise Unavailable(str(exc)) from exc
             raise
 
-    def settle(self, lease: Lease, seconds: float, settlement: Settlement) -> None:
-        run_in_transaction(lambda: self._settle(lease, seconds, settlement))
+    def settle(self, owner: str, seconds: float, settlement: Settlement) -> None:
+        run_in_transaction(lambda: self._settle(owner, seconds, settlement))
 
-    def arm(self) -> None:
+    def backlog(self, slots: Sequence[int]) -> Mapping[str, datetime]:
+        found = _events().aggregate(
+            [
+                {"$match": PENDING | {"slot": {"$in": list(slots)}}},
+                {"$group": {"_id": "$topic", "oldest": {"$min": "$occurred_at"}}},
+            ],
+            hint=WAITING,
+        )
+        return {each["_id"]: each["oldest"].replace(tzinfo=UTC) for each in found}
+
+    def has_captured(self) -> bool:
+        return False
+
+    def blocked_keys(self, limit: int) -> list[BlockedKey]:
+        found = (
+            _events()
+            .find(PENDING | {"attempts": {"$gt": 0}})
+            .hint(WAITING)
+            .sort(IN_ORDER)
+            .limit(limit)
+        )
+        return [
+            BlockedKey(
+                event_id=uuid.UUID(hex=document["_id"]),
+                due_at=document["due_at"].replace(tzinfo=UTC),
+                **{
+                    name: document[name]
+                    for name in ("topic", "key", "version", "attempts", "last_error")
+                },
+            )
+            for document in found
+        ]
+
+    def arm(self, shares: Sequence[Share]) -> None:
+        if self._stream is not None and self._watched != tuple(shares):
+            self.close()
         if self._stream is None:
-            self._stream = self._events().watch(
-                [{"$match": {"operationType": "insert"}}, {"$project": {"documentKey": 1}}],
+            self._watched = tuple(shares)
+            slots = [
+                {"fullDocument.slot": {"$gte": share.first, "$lte": share.last}} for share in shares
+            ]
+            self._stream = _events().watch(
+                [
+                    {"$match": {"operationType": "insert", "$or": slots}},
+                    {"$project": {"documentKey": 1}},
+                ],
                 max_await_time_ms=LONGEST_AWAIT_MS,
             )
 
-    def wait(self, seconds: float, known: set[uuid.UUID]) -> None:
+    def wait(self, seconds: float, known: set[uuid.UUID]) -> bool:
         """Wait at the change stream, or just wait when it fails: the next scan finds all rows."""
         deadline = time.monotonic() + seconds
         try:
@@ -114,58 +153,94 @@ class MongoStore:
                 if change is None:
                     known.clear()
                 elif uuid.UUID(hex=str(change["documentKey"]["_id"])) not in known:
-                    return
+                    return True
         except (PyMongoError, ValueError) as exc:
             log.info("outbox_watch_ended", error=str(exc))
             self.close()
-            time.sleep(max(0.0, deadline - time.monotonic()))
+        time.sleep(max(0.0, deadline - time.monotonic()))
+        return False
 
     def close(self) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()
 
-    def _settle(self, lease: Lease, seconds: float, settlement: Settlement) -> None:
-        conn: Any = connection
-        self._hold(lease, seconds, conn.session)
-        events = self._events()
-        now = datetime.now(UTC)
-        if settlement.published:
-            events.update_many(
-                {"_id": {"$in": [each.hex for each in settlement.published]}},
-                {"$set": {"state": State.PUBLISHED.value, "published_at": now}},
-                session=conn.session,
-            )
-        for event_id, error in settlement.dead:
-            events.update_one(
-                {"_id": event_id.hex},
-                {"$set": {"state": State.DEAD.value, "last_error": error}, "$inc": {"attempts": 1}},
-                session=conn.session,
-            )
-        for delay in settlement.delayed:
-            events.update_one(
-                {"_id": delay.event_id.hex},
-                {
-                    "$set": {"due_at": delay.due_at, "last_error": delay.error},
-                    "$inc": {"attempts": 1},
-                },
-                session=conn.session,
-            )
-
-    def _hold(self, lease: Lease, seconds: float, session: Any) -> None:  # noqa: ANN401
-        held = self._leases().update_one(
-            {"_id": self._name, "owner": lease.owner, "epoch": lease.epoch},
-            [{"$set": {"expires_at": _in(seconds)}}],
+    def _share_out(self, owner: str, seconds: float, wanted: range) -> Holding:
+        session = _session()
+        _hold(owner, seconds, session)
+        _slots().update_many(
+            {"owner": owner, "_id": {"$nin": list(wanted)}},
+            {"$set": {"owner": ""}},
             session=session,
         )
-        if not held.matched_count:
-            raise LeaseLost(f"{lease.owner} (epoch {lease.epoch})")
+        # The transaction sees one moment: an owner without a document is dead, since it had one
+        # when it took the slot, and no name is used twice.
+        alive = {document["_id"] for document in _members().find({}, {"_id": 1}, session=session)}
+        mine: list[int] = []
+        free: dict[int, str] = {}
+        for slot in _slots().find({"_id": {"$in": list(wanted)}}, session=session):
+            if slot["owner"] == owner:
+                mine.append(slot["_id"])
+            elif slot["owner"] not in alive:
+                free[slot["_id"]] = slot["owner"]
+        if free:
+            _slots().update_many(
+                {"_id": {"$in": list(free)}},
+                {"$set": {"owner": owner}, "$inc": {"epoch": 1}},
+                session=session,
+            )
+        return Holding(
+            slots=tuple(sorted([*mine, *free])),
+            orphans=frozenset(number for number, holder in free.items() if holder),
+        )
 
-    def _events(self) -> Collection[Document]:
-        return _collection("outbox_event")
+    def _settle(self, owner: str, seconds: float, settlement: Settlement) -> None:
+        session = _session()
+        _hold(owner, seconds, session)
+        if settlement.published:
+            _events().update_many(
+                {"_id": {"$in": [each.hex for each in settlement.published]}},
+                {"$set": {"state": "published"}, "$currentDate": {"published_at": True}},
+                session=session,
+            )
+        others = [
+            UpdateOne(
+                {"_id": event_id.hex},
+                {"$set": {"state": "dead", "last_error": error}, "$inc": {"attempts": 1}},
+            )
+            for event_id, error in settlement.dead
+        ]
+        others += [
+            UpdateOne({"_id": each.event_id.hex}, [{"$set": _delay(each.seconds, each.error)}])
+            for each in settlement.delayed
+        ]
+        if others:
+            _events().bulk_write(others, ordered=False, session=session)
 
-    def _leases(self) -> Collection[Document]:
-        return _collection("outbox_relay_lease")
+
+def _hold(owner: str, seconds: float, session: Any) -> None:  # noqa: ANN401
+    held = _members().update_one(
+        {"_id": owner}, [{"$set": {"expires_at": _in(seconds)}}], session=session
+    )
+    if not held.matched_count:
+        raise LeaseLost(owner)
+
+
+def _session() -> Any:  # noqa: ANN401 (the engine's own attribute)
+    conn: Any = connection
+    return conn.session
+
+
+def _events() -> Collection[Document]:
+    return _collection("outbox_event")
+
+
+def _members() -> Collection[Document]:
+    return _collection("outbox_relay_member")
+
+
+def _slots() -> Collection[Document]:
+    return _collection("outbox_relay_slot")
 
 
 def _collection(name: str) -> Collection[Document]:
@@ -185,18 +260,39 @@ def _in(seconds: float) -> Document:
     }
 
 
+def _delay(seconds: float, error: str) -> Document:
+    return {
+        "due_at": _in(seconds),
+        "last_error": {"$literal": error},
+        "attempts": {"$add": ["$attempts", 1]},
+    }
+
+
+COLUMNS: Document = {
+    **dict.fromkeys(("topic", "key", "version", "type", "record", "payload", "headers"), 1),
+    **dict.fromkeys(("occurred_at", "aggregate_id", "attempts", "slot"), 1),
+    "is_early": {"$gt": ["$due_at", "$$NOW"]},
+}
+
+
+def _at(*place: Any) -> list[Any]:  # noqa: ANN401 (keys of any type)
+    """Name a place in the index; `min` includes it and `max` does not."""
+    return [(name, value) for (name, _), value in zip(IN_ORDER, place, strict=True)]
+
+
 def _row(document: Document) -> Row:
     return Row(
-        event_id=uuid.UUID(hex=document["_id"]),
-        topic=document["topic"],
-        key=document["key"],
-        version=document["version"],
-        type=document["type"],
-        record=document["record"],
-        payload=bytes(document["payload"]),
-        headers=document["headers"],
-        occurred_at=document["occurred_at"].replace(tzinfo=UTC),
-        aggregate_id=document["aggregate_id"],
-        attempts=document["attempts"],
-        due_at=document["due_at"].replace(tzinfo=UTC),
+        uuid.UUID(hex=document["_id"]),
+        document["topic"],
+        document["key"],
+        document["version"],
+        document["type"],
+        document["record"],
+        bytes(document["payload"]),
+        document["headers"],
+        document["occurred_at"].replace(tzinfo=UTC),
+        document["aggregate_id"],
+        document["attempts"],
+        document["slot"],
+        document["is_early"],
     )

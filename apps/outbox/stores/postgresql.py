@@ -4,46 +4,66 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import psycopg
 import structlog
 from django.db import connection
 
-from apps.outbox.models import OutboxEvent
+from apps.outbox.failures import LeaseLost
 from apps.outbox.publish import NOTIFY_CHANNEL
 from apps.outbox.records import Row
-from apps.outbox.stores import Lease, LeaseLost, Page, Settlement
+from apps.outbox.slots import SLOTS
+from apps.outbox.stores import BlockedKey, Holding, Member, Page, Settlement, Share
 from apps.outbox.transactions import run_in_transaction
 
 log = structlog.get_logger(__name__)
 
-State = OutboxEvent.State
-
-ACQUIRE = """
-INSERT INTO outbox_relay_lease AS held (_id, owner, epoch, expires_at)
-VALUES (%(name)s, %(owner)s, 1, clock_timestamp() + make_interval(secs => %(seconds)s))
-ON CONFLICT (_id) DO UPDATE
-SET owner = excluded.owner, epoch = held.epoch + 1, expires_at = excluded.expires_at
-WHERE held.expires_at < clock_timestamp()
-RETURNING epoch
+JOIN = """
+INSERT INTO outbox_relay_member (_id, started_at, expires_at)
+VALUES (%(owner)s, clock_timestamp(), clock_timestamp() + make_interval(secs => %(seconds)s))
+"""
+MAKE_SLOTS = """
+INSERT INTO outbox_relay_slot (_id, owner, epoch)
+SELECT number, '', 0 FROM generate_series(0, %(last)s) AS number
+ON CONFLICT (_id) DO NOTHING
 """
 RENEW = """
-UPDATE outbox_relay_lease
+UPDATE outbox_relay_member
 SET expires_at = clock_timestamp() + make_interval(secs => %(seconds)s)
-WHERE _id = %(name)s AND owner = %(owner)s AND epoch = %(epoch)s
+WHERE _id = %(owner)s
 """
-RELEASE = """
-UPDATE outbox_relay_lease SET expires_at = 'epoch'
-WHERE _id = %(name)s AND owner = %(owner)s AND epoch = %(epoch)s
+MEMBERS = "SELECT _id, expires_at < clock_timestamp() FROM outbox_relay_member ORDER BY _id"
+EVICT = "DELETE FROM outbox_relay_member WHERE _id = %(owner)s AND expires_at < clock_timestamp()"
+LEAVE = "DELETE FROM outbox_relay_member WHERE _id = %(owner)s"
+FREE = """
+UPDATE outbox_relay_slot SET owner = ''
+WHERE owner = %(owner)s AND NOT _id = ANY(%(wanted)s)
+"""
+# One statement, hence one moment: an owner without a row is dead, since it had one when it took
+# the slot, and no name is used twice.
+SLOTS_AND_OWNERS = """
+SELECT slot._id, slot.owner, member._id IS NOT NULL
+FROM outbox_relay_slot AS slot LEFT JOIN outbox_relay_member AS member ON member._id = slot.owner
+ORDER BY slot._id
+"""
+# Only from the owner that was seen: had somebody alive taken the slot meanwhile, it stays theirs.
+TAKE = """
+UPDATE outbox_relay_slot AS slot SET owner = %(owner)s, epoch = slot.epoch + 1
+FROM unnest(%(numbers)s::int[], %(owners)s::text[]) AS seen (number, owner)
+WHERE slot._id = seen.number AND slot.owner = seen.owner
+RETURNING slot._id
 """
 # One statement sees one moment: never a version without the one that was committed before it.
 PENDING = """
 SELECT _id, topic, key, version, type, record, payload, headers, occurred_at, aggregate_id,
-       attempts, due_at
+       attempts, slot, due_at > clock_timestamp()
 FROM outbox_event
-WHERE state = 'pending' AND {beyond}
-ORDER BY aggregate_id, version
+WHERE state = 'pending' AND slot <= %(last_slot)s
+      AND (slot, aggregate_id, version) >= (%(slot)s, %(aggregate_id)s, %(version)s)
+ORDER BY slot, aggregate_id, version
 LIMIT %(limit)s
 """
 PUBLISHED = """
@@ -51,55 +71,80 @@ UPDATE outbox_event SET state = 'published', published_at = clock_timestamp()
 WHERE _id = ANY(%(ids)s)
 """
 DEAD = """
-UPDATE outbox_event SET state = 'dead', attempts = attempts + 1, last_error = %(error)s
-WHERE _id = %(id)s
+UPDATE outbox_event SET state = 'dead', attempts = attempts + 1, last_error = dead.error
+FROM unnest(%(ids)s::uuid[], %(errors)s::text[]) AS dead (id, error)
+WHERE _id = dead.id
 """
 DELAYED = """
-UPDATE outbox_event SET due_at = %(due_at)s, attempts = attempts + 1, last_error = %(error)s
-WHERE _id = %(id)s
+UPDATE outbox_event
+SET due_at = clock_timestamp() + make_interval(secs => late.seconds), attempts = attempts + 1,
+    last_error = late.error
+FROM unnest(%(ids)s::uuid[], %(seconds)s::float8[], %(errors)s::text[]) AS late (id, seconds, error)
+WHERE _id = late.id
+"""
+BACKLOG = """
+SELECT topic, min(occurred_at) FROM outbox_event
+WHERE state = 'pending' AND slot = ANY(%(slots)s) GROUP BY topic
+"""
+CAPTURED = "SELECT EXISTS (SELECT 1 FROM outbox_event WHERE state = 'captured')"
+BLOCKED = """
+SELECT _id, topic, key, version, attempts, due_at, last_error
+FROM outbox_event
+WHERE state = 'pending' AND attempts > 0
+ORDER BY slot, aggregate_id, version
+LIMIT %(limit)s
 """
 
 
 class PostgresStore:
-    """See `Store`.
+    """See `Store`."""
 
-    Args:
-        name: of the lease.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self) -> None:
         self._listener: psycopg.Connection[Any] | None = None
 
-    def acquire(self, owner: str, seconds: float) -> Lease | None:
-        with connection.cursor() as cursor:
-            cursor.execute(ACQUIRE, {"name": self._name, "owner": owner, "seconds": seconds})
-            taken = cursor.fetchone()
-        return None if taken is None else Lease(owner=owner, epoch=taken[0])
+    def join(self, owner: str, seconds: float) -> None:
+        run_in_transaction(lambda: self._join(owner, seconds))
 
-    def renew(self, lease: Lease, seconds: float) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(RENEW, self._lease(lease) | {"seconds": seconds})
-            if not cursor.rowcount:
-                raise LeaseLost(f"{lease.owner} (epoch {lease.epoch})")
+    def renew(self, owner: str, seconds: float) -> None:
+        if not _execute(RENEW, owner=owner, seconds=seconds):
+            raise LeaseLost(owner)
 
-    def release(self, lease: Lease) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(RELEASE, self._lease(lease))
+    def members(self) -> list[Member]:
+        return [Member(*values) for values in _fetch(MEMBERS)]
 
-    def pending(self, page: Page | None, limit: int) -> list[Row]:
-        beyond = "true"
-        if page is not None:
-            beyond = f"aggregate_id {'>=' if page.is_unfinished else '>'} %(after)s"
-        parameters: dict[str, str | int] = {"limit": limit, "after": page.after if page else ""}
-        with connection.cursor() as cursor:
-            cursor.execute(PENDING.format(beyond=beyond), parameters)
-            return [_row(values) for values in cursor.fetchall()]
+    def evict(self, owner: str) -> bool:
+        return bool(_execute(EVICT, owner=owner))
 
-    def settle(self, lease: Lease, seconds: float, settlement: Settlement) -> None:
-        run_in_transaction(lambda: self._settle(lease, seconds, settlement))
+    def leave(self, owner: str) -> None:
+        run_in_transaction(lambda: self._leave(owner))
 
-    def arm(self) -> None:
+    def share_out(self, owner: str, seconds: float, wanted: range) -> Holding:
+        return run_in_transaction(lambda: self._share_out(owner, seconds, wanted))
+
+    def pending(self, page: Page, last_slot: int, limit: int) -> list[Row]:
+        found = _fetch(PENDING, **page._asdict(), last_slot=last_slot, limit=limit)
+        return [Row._make(values) for values in found]
+
+    def settle(self, owner: str, seconds: float, settlement: Settlement) -> None:
+        run_in_transaction(lambda: self._settle(owner, seconds, settlement))
+
+    def backlog(self, slots: Sequence[int]) -> Mapping[str, datetime]:
+        return dict(_fetch(BACKLOG, slots=list(slots)))
+
+    def has_captured(self) -> bool:
+        [(has_captured,)] = _fetch(CAPTURED)
+        return bool(has_captured)
+
+    def blocked_keys(self, limit: int) -> list[BlockedKey]:
+        names = ("event_id", "topic", "key", "version", "attempts", "due_at", "last_error")
+        return [
+            BlockedKey(**dict(zip(names, values, strict=True)))
+            for values in _fetch(BLOCKED, limit=limit)
+        ]
+
+    def arm(self, shares: Sequence[Share]) -> None:
+        """Listen for new rows, of whichever slot: a notification is one for the transaction."""
+        del shares
         if self._listener is None:
             # Its own connection: the relay's is busy, and closed and opened again now and then.
             conn: Any = connection
@@ -108,56 +153,78 @@ class PostgresStore:
             listener.execute(f"LISTEN {NOTIFY_CHANNEL}")
             self._listener = listener
 
-    def wait(self, seconds: float, known: set[uuid.UUID]) -> None:
+    def wait(self, seconds: float, known: set[uuid.UUID]) -> bool:
         """Wait for a notification, or just wait when that fails: the next scan finds all rows."""
         known.clear()
         deadline = time.monotonic() + seconds
         try:
             if self._listener is not None:
                 for _ in self._listener.notifies(timeout=seconds, stop_after=1):
-                    pass
-                for _ in self._listener.notifies(timeout=0):  # whatever else has come meanwhile
-                    pass
+                    return True
         except psycopg.Error as exc:
             log.info("outbox_listen_ended", error=str(exc))
             self.close()
-            time.sleep(max(0.0, deadline - time.monotonic()))
+        time.sleep(max(0.0, deadline - time.monotonic()))
+        return False
 
     def close(self) -> None:
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.close()
 
-    def _settle(self, lease: Lease, seconds: float, settlement: Settlement) -> None:
-        self.renew(lease, seconds)
-        with connection.cursor() as cursor:
-            if settlement.published:
-                cursor.execute(PUBLISHED, {"ids": settlement.published})
-            for event_id, error in settlement.dead:
-                cursor.execute(DEAD, {"id": event_id, "error": error})
-            for delay in settlement.delayed:
-                cursor.execute(
-                    DELAYED, {"id": delay.event_id, "due_at": delay.due_at, "error": delay.error}
-                )
+    def _join(self, owner: str, seconds: float) -> None:
+        _execute(MAKE_SLOTS, last=SLOTS - 1)
+        _execute(JOIN, owner=owner, seconds=seconds)
 
-    def _lease(self, lease: Lease) -> dict[str, Any]:
-        return {"name": self._name, "owner": lease.owner, "epoch": lease.epoch}
+    def _leave(self, owner: str) -> None:
+        _execute(LEAVE, owner=owner)
+        _execute(FREE, owner=owner, wanted=[])
+
+    def _share_out(self, owner: str, seconds: float, wanted: range) -> Holding:
+        self.renew(owner, seconds)
+        _execute(FREE, owner=owner, wanted=list(wanted))
+        mine: list[int] = []
+        free: dict[int, str] = {}
+        for number, holder, is_alive in _fetch(SLOTS_AND_OWNERS):
+            if number not in wanted:
+                continue
+            if holder == owner:
+                mine.append(number)
+            elif not is_alive:
+                free[number] = holder
+        taken: list[int] = []
+        if free:
+            parameters = {"numbers": list(free), "owners": list(free.values())}
+            taken = [number for (number,) in _fetch(TAKE, owner=owner, **parameters)]
+        return Holding(
+            slots=tuple(sorted([*mine, *taken])),
+            orphans=frozenset(number for number in taken if free[number]),
+        )
+
+    def _settle(self, owner: str, seconds: float, settlement: Settlement) -> None:
+        self.renew(owner, seconds)
+        if settlement.published:
+            _execute(PUBLISHED, ids=settlement.published)
+        if settlement.dead:
+            ids, errors = zip(*settlement.dead, strict=True)
+            _execute(DEAD, ids=list(ids), errors=list(errors))
+        if settlement.delayed:
+            _execute(
+                DELAYED,
+                ids=[each.event_id for each in settlement.delayed],
+                seconds=[each.seconds for each in settlement.delayed],
+                errors=[each.error for each in settlement.delayed],
+            )
 
 
-def _row(values: tuple[Any, ...]) -> Row:
-    event_id, topic, key, version, type_, record, payload, headers, occurred_at, *rest = values
-    aggregate_id, attempts, due_at = rest
-    return Row(
-        event_id=event_id,
-        topic=topic,
-        key=key,
-        version=version,
-        type=type_,
-        record=record,
-        payload=bytes(payload),
-        headers=headers,
-        occurred_at=occurred_at,
-        aggregate_id=aggregate_id,
-        attempts=attempts,
-        due_at=due_at,
-    )
+def _execute(sql: str, **parameters: Any) -> int:  # noqa: ANN401 (what SQL takes)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return int(cursor.rowcount)
+
+
+def _fetch(sql: str, **parameters: Any) -> list[tuple[Any, ...]]:  # noqa: ANN401
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters or None)
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+        return found

@@ -15,9 +15,10 @@ from apps.outbox import dead_letters
 from apps.outbox.context import Trace, traced
 from apps.outbox.failures import is_outage
 from apps.outbox.kafka import Sender
-from apps.outbox.models import DeadLetter, OutboxEvent, RelayLease
+from apps.outbox.models import DeadLetter, OutboxEvent, RelayMember, RelaySlot
 from apps.outbox.registry import SchemaMissing
-from apps.outbox.stores import LeaseLost, Settlement, open_store
+from apps.outbox.slots import SLOTS
+from apps.outbox.stores import Share, open_store
 from apps.outbox.tests.sending import (
     OPENED_AT,
     RECORD,
@@ -258,83 +259,9 @@ def test_schema_that_is_not_registered_yet_makes_its_events_wait(settings):
         bench.close()
 
 
-def test_only_one_relay_leads_until_it_is_closed(sending):
-    first, second = sending.relay(), sending.relay()
-    publish_all(sending.opened("north"))
-
-    assert first.run_once()
-    assert not second.run_once()
-    assert (first.is_leader, second.is_leader) == (True, False)
-
-    first.close()
-    publish_all(sending.opened("north", 2))
-    assert second.run_once()
-    assert versions_of(sending.records(count=2)) == {"north": [1, 2]}
-
-
-class PausedSender:
-    """Stands still between Kafka's acknowledgement and the relay's mark, as a stopped process."""
-
-    def __init__(self, meanwhile):
-        self._sender = Sender(timeout=15.0)
-        self._meanwhile = meanwhile
-        self.send_one = self._sender.send_one
-
-    def send(self, records, *, waiting):
-        del waiting
-        results = self._sender.send(records)
-        self._meanwhile()
-        return results
-
-    def close(self):
-        self._sender.close()
-
-
-def test_relay_that_lost_its_lease_changes_nothing(sending):
-    event_ids = sending.publish_run("north", [1, 2, 3])
-    successor = sending.relay()
-
-    def take_over():
-        wait_for(lambda: successor.run_once() or successor.is_leader)
-        drain(successor)
-        # What the late relay must not touch.
-        OutboxEvent.objects.filter(pk__in=event_ids).update(last_error="the successor's")
-        sending.publish_run("north", [4])
-
-    paused = sending.relay(sender=PausedSender(take_over), lease_seconds=0.3)
-
-    with pytest.raises(LeaseLost):
-        paused.run_once()
-
-    assert not paused.is_leader
-    assert not paused.run_once()
-    drain(successor)
-    versions = versions_of(sending.records(count=7))["north"]
-    assert first_deliveries(versions) == [1, 2, 3, 4]
-    assert states() == {State.PUBLISHED}
-
-
-def test_settlement_under_an_old_epoch_is_refused_whole(sending):
-    [event_id] = publish_all(sending.opened("north"))
-    store = open_store()
-    old = store.acquire("old", 0.01)
-    new = wait_for(lambda: store.acquire("new", 5))
-
-    with pytest.raises(LeaseLost):
-        store.settle(old, 5, Settlement(published=[event_id]))
-    with pytest.raises(LeaseLost):
-        store.renew(old, 5)
-    store.release(old)
-
-    assert new.epoch > old.epoch
-    assert row(event_id).state == State.PENDING
-    assert RelayLease.objects.get().owner == "new"
-    assert store.acquire("third", 5) is None
-
-
 def test_new_row_ends_the_wait(sending):
     store = open_store()
-    store.arm()
+    store.arm([Share(0, SLOTS - 1)])
 
     def publish_later():
         publish_all(sending.opened("north"))
@@ -374,4 +301,5 @@ def test_running_relay_publishes_what_comes_and_ends_when_told(sending):
     assert failures == []
     assert versions_of(sending.records(count=5)) == {"north": [1, 2, 3, 4, 5]}
     assert json.loads(row(event_id).headers) == {}
-    assert RelayLease.objects.get().expires_at < timezone.now()
+    assert not RelayMember.objects.exists()
+    assert not RelaySlot.objects.exclude(owner="").exists()

@@ -10,7 +10,8 @@ import uuid
 import pytest
 from django.db import connection
 
-from apps.outbox.models import OutboxEvent, RelayLease
+from apps.outbox.models import OutboxEvent, RelayMember, RelaySlot
+from apps.outbox.slots import slot_of
 from apps.outbox.tests.sending import (
     AVRO_DIR,
     first_deliveries,
@@ -80,48 +81,52 @@ def test_relay_killed_in_the_midst_loses_nothing_and_keeps_each_keys_order(sendi
         assert first_deliveries(of_key) == list(range(1, VERSIONS + 1))
 
 
-def test_standby_takes_over_from_a_killed_leader(sending, start):
-    leader = start()
+def test_standby_takes_over_from_a_killed_relay(sending, start):
+    first = start()
     publish_all(sending.opened("north", 1))
     wait_for(lambda: published() == 1)
-    first = RelayLease.objects.get()
+    epoch = slot("north").epoch
+    kill(first)
     start()
 
-    kill(leader)
     publish_all(sending.opened("north", 2))
     wait_for(lambda: published() == 2)
 
-    second = RelayLease.objects.get()
-    assert second.epoch == first.epoch + 1
-    assert second.owner != first.owner
+    assert slot("north").epoch == epoch + 1
+    assert RelayMember.objects.count() == 1
     assert versions_of(sending.records(count=2)) == {"north": [1, 2]}
 
 
-def test_stopped_leader_that_wakes_up_late_does_no_harm(sending, start):
-    leader = start()
+def test_stopped_relay_that_wakes_up_late_does_no_harm(sending, start):
+    first = start()
     publish_all(sending.opened("north", 1))
     wait_for(lambda: published() == 1)
+    owner = RelayMember.objects.get().owner
 
-    leader.send_signal(signal.SIGSTOP)
+    first.send_signal(signal.SIGSTOP)
     start()
     publish_all(sending.opened("north", 2))
     wait_for(lambda: published() == 2)
-    epoch = RelayLease.objects.get().epoch
-    leader.send_signal(signal.SIGCONT)
+    first.send_signal(signal.SIGCONT)
     publish_all(sending.opened("north", 3))
     wait_for(lambda: published() == 3)
+    wait_for(lambda: RelayMember.objects.count() == 2)
 
-    versions = versions_of(sending.records(count=3))["north"]
-    assert first_deliveries(versions) == [1, 2, 3]
-    assert RelayLease.objects.get().epoch == epoch
+    assert versions_of(sending.records(count=3)) == {"north": [1, 2, 3]}
+    assert not RelayMember.objects.filter(owner=owner).exists()
 
 
-def test_relay_ends_on_sigterm_and_frees_its_lease(sending, start):
+def test_relay_ends_on_sigterm_and_frees_its_slots(sending, start):
     process = start()
     publish_all(sending.opened("north"))
     wait_for(lambda: published() == 1)
 
     process.terminate()
 
-    assert process.wait(10) == 0
-    assert RelayLease.objects.get().expires_at.year == 1970
+    assert process.wait(30) == 0
+    assert not RelayMember.objects.exists()
+    assert not RelaySlot.objects.exclude(owner="").exists()
+
+
+def slot(key):
+    return RelaySlot.objects.get(number=slot_of(key))

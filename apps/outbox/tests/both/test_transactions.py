@@ -4,7 +4,7 @@ import pytest
 from django.db import IntegrityError
 from django.utils import timezone
 
-from apps.outbox.models import RelayLease
+from apps.outbox.models import ReceivedEvent
 from apps.outbox.transactions import (
     TransactionAbandoned,
     TransactionRequired,
@@ -22,11 +22,13 @@ class NoSeat(Exception):
 
 
 def write(name):
-    RelayLease.objects.create(name=name, owner="test", expires_at=timezone.now())
+    ReceivedEvent.objects.create(
+        id=name, key="test", version=0, partition=0, offset=0, received_at=timezone.now()
+    )
 
 
 def written():
-    return set(RelayLease.objects.values_list("name", flat=True))
+    return set(ReceivedEvent.objects.values_list("id", flat=True))
 
 
 @transactional

@@ -9,7 +9,7 @@ from django.db.transaction import TransactionManagementError
 from django.db.transaction import atomic as djangos_atomic  # noqa: TID251 - what must be refused
 from django.utils import timezone
 
-from apps.outbox.models import RelayLease
+from apps.outbox.models import ReceivedEvent
 from apps.outbox.tests.sending import in_threads
 from apps.outbox.transactions import run_in_transaction, transactional
 
@@ -51,7 +51,9 @@ def failing():
 
 
 def write(name):
-    RelayLease.objects.create(name=name, owner="test", expires_at=timezone.now())
+    ReceivedEvent.objects.create(
+        id=name, key="test", version=0, partition=0, offset=0, received_at=timezone.now()
+    )
 
 
 @transactional
@@ -63,7 +65,7 @@ def write_pair(calls=None):
 
 
 def written():
-    return set(RelayLease.objects.values_list("name", flat=True))
+    return set(ReceivedEvent.objects.values_list("id", flat=True))
 
 
 def assert_thread_is_clean():
@@ -85,8 +87,8 @@ def test_contended_counter_loses_no_update():
 
     @transactional
     def count():
-        counter = RelayLease.objects.get(name="counter")
-        counter.epoch += 1
+        counter = ReceivedEvent.objects.get(id="counter")
+        counter.version += 1
         counter.save()
 
     def count_often():
@@ -95,7 +97,7 @@ def test_contended_counter_loses_no_update():
 
     in_threads(*[count_often] * 4)
 
-    assert RelayLease.objects.get(name="counter").epoch == 100
+    assert ReceivedEvent.objects.get(id="counter").version == 100
 
 
 def test_conflict_runs_the_whole_again(failing):
@@ -195,8 +197,8 @@ def test_transaction_inside_of_djangos_atomic_is_refused():
 def test_driver_shares_the_transaction_through_its_session():
     @transactional
     def body():
-        connection.get_collection("outbox_relay_lease").update_one(
-            {"_id": "a"}, {"$set": {"owner": "driver"}}, session=connection.session
+        connection.get_collection("outbox_received_event").update_one(
+            {"_id": "a"}, {"$set": {"key": "driver"}}, session=connection.session
         )
         raise NoSeat
 
@@ -205,4 +207,4 @@ def test_driver_shares_the_transaction_through_its_session():
     with pytest.raises(NoSeat):
         body()
 
-    assert RelayLease.objects.get(name="a").owner == "test"
+    assert ReceivedEvent.objects.get(id="a").key == "test"

@@ -6,7 +6,7 @@ import pytest
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
-from apps.outbox.models import RelayLease
+from apps.outbox.models import ReceivedEvent
 from apps.outbox.tests.sending import in_threads
 from apps.outbox.transactions import TransactionAbandoned, is_open, transactional
 
@@ -14,7 +14,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def write(name):
-    RelayLease.objects.create(name=name, owner="test", expires_at=timezone.now())
+    ReceivedEvent.objects.create(
+        id=name, key="test", version=0, partition=0, offset=0, received_at=timezone.now()
+    )
 
 
 def test_serialization_failure_runs_the_whole_again():
@@ -26,8 +28,8 @@ def test_serialization_failure_runs_the_whole_again():
         attempts.append(1)
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
-        counter = RelayLease.objects.get(name="counter")
-        counter.epoch += 1
+        counter = ReceivedEvent.objects.get(id="counter")
+        counter.version += 1
         counter.save()
 
     def count_often():
@@ -36,7 +38,7 @@ def test_serialization_failure_runs_the_whole_again():
 
     in_threads(*[count_often] * 3)
 
-    assert RelayLease.objects.get(name="counter").epoch == 60
+    assert ReceivedEvent.objects.get(id="counter").version == 60
     assert len(attempts) > 60
 
 
@@ -49,15 +51,15 @@ def test_deadlock_runs_the_loser_again():
     @transactional
     def bump(first, second):
         attempts.append(1)
-        RelayLease.objects.filter(name=first).update(owner=first)
+        ReceivedEvent.objects.filter(id=first).update(key=first)
         if len(attempts) <= 2:
             both_hold_one.wait()
-        RelayLease.objects.filter(name=second).update(owner=first)
+        ReceivedEvent.objects.filter(id=second).update(key=first)
 
     in_threads(lambda: bump("a", "b"), lambda: bump("b", "a"))
 
     assert len(attempts) >= 3
-    assert RelayLease.objects.get(name="a").owner == RelayLease.objects.get(name="b").owner
+    assert ReceivedEvent.objects.get(id="a").key == ReceivedEvent.objects.get(id="b").key
 
 
 def test_error_of_a_plain_statement_swallowed_in_place_is_refused():
@@ -73,7 +75,7 @@ def test_error_of_a_plain_statement_swallowed_in_place_is_refused():
     with pytest.raises(TransactionAbandoned):
         body()
 
-    assert not RelayLease.objects.exists()
+    assert not ReceivedEvent.objects.exists()
 
 
 @pytest.mark.django_db(transaction=False)

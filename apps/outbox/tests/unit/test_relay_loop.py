@@ -5,7 +5,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from apps.outbox.failures import Unavailable
 from apps.outbox.relay import FIRST_DELAY_SECONDS, LONGEST_OUTAGE_DELAY_SECONDS, Relay
-from apps.outbox.stores import Lease, LeaseLost
+from apps.outbox.stores import Holding, LeaseLost, Member
 from apps.outbox.worker import spread
 
 
@@ -14,21 +14,32 @@ class FakeStore:
 
     def __init__(self, *answers):
         self.answers = list(answers)
-        self.epoch = 0
         self.relay = None
         self.calls = []
+        self.owners = []
 
-    def acquire(self, owner, _seconds):
-        self.epoch += 1
-        return Lease(owner=owner, epoch=self.epoch)
+    def join(self, owner, _seconds):
+        self.owners.append(owner)
 
-    def renew(self, _lease, _seconds):
+    def renew(self, _owner, _seconds):
         self.calls.append("renew")
 
-    def release(self, lease):
-        self.calls.append(f"release {lease.epoch}")
+    def members(self):
+        return [Member(self.owners[-1], is_over=False)]
 
-    def pending(self, _page, _limit):
+    def share_out(self, _owner, _seconds, wanted):
+        return Holding(slots=tuple(wanted))
+
+    def leave(self, owner):
+        self.calls.append(f"leave {self.owners.index(owner)}")
+
+    def has_captured(self):
+        return False
+
+    def backlog(self, _slots):
+        return {}
+
+    def pending(self, _page, _last_slot, _limit):
         if not self.answers:
             self.relay.stop()
             return []
@@ -40,17 +51,27 @@ class FakeStore:
     def settle(self, *_):
         raise AssertionError("nothing was sent")
 
-    def arm(self):
+    def arm(self, _shares):
         self.calls.append("arm")
 
     def wait(self, *_):
         self.calls.append("wait")
+        return True
 
     def close(self):
         self.calls.append("close")
 
 
 class FakeSender:
+    def adopt(self, owner):
+        pass
+
+    def fence(self, owner):
+        pass
+
+    def abandon(self):
+        pass
+
     def close(self):
         pass
 
@@ -85,24 +106,24 @@ def test_whatever_waiting_does_not_mend_stops_the_relay_loudly():
     with pytest.raises(ZeroDivisionError):
         run(store)
 
-    assert store.calls[-1] == "release 1"
+    assert store.calls[-1] == "leave 0"
 
 
-def test_lost_lease_is_asked_for_again_under_a_new_epoch():
+def test_relay_that_others_count_as_dead_joins_anew_under_a_new_name():
     class Losing(FakeStore):
-        def renew(self, lease, _seconds):
-            if lease.epoch == 1:
+        def renew(self, _owner, _seconds):
+            if len(self.owners) == 1:
                 raise LeaseLost("taken")
 
     times = iter(range(0, 1000, 2))
 
     store = run(Losing([], [], []), clock=lambda: next(times))
 
-    assert store.epoch == 2
+    assert len(set(store.owners)) == 2
 
 
-def test_ending_relay_frees_its_lease():
-    assert run(FakeStore([])).calls[-1] == "release 1"
+def test_ending_relay_leaves():
+    assert run(FakeStore([])).calls[-1] == "leave 0"
 
 
 def test_delays_double_up_to_a_limit_and_never_overflow():

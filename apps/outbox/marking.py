@@ -1,0 +1,90 @@
+"""Marking what was sent: in a thread of its own, while the next batch is on its way."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from django.db import close_old_connections, connections
+
+from apps.outbox.stores import Settlement
+
+if TYPE_CHECKING:
+    from apps.outbox.membership import Membership
+    from apps.outbox.stores import Store
+
+
+class Marker:
+    """Notes in the store what became of rows; what it raises comes up at the next call.
+
+    Args:
+        store: the outbox.
+        members: under whose name it is done, and renewed with it.
+        most: how many rows may be waiting to be marked before the next call waits.
+    """
+
+    def __init__(self, store: Store, members: Membership, *, most: int) -> None:
+        self._store = store
+        self._members = members
+        self._most = most
+        self._thread: ThreadPoolExecutor | None = None
+        self._running: Future[None] | None = None
+        self._next = Settlement()
+
+    def add(self, settlement: Settlement) -> None:
+        """Take rows to mark with the next start."""
+        self._next.add(settlement)
+
+    def start(self) -> None:
+        """Begin to mark, unless that is still going on for earlier rows.
+
+        Raises:
+            LeaseLost: the others count this relay as dead; nothing was marked.
+            Exception: the store is away.
+        """
+        if self._running is not None:
+            is_full = len(self._next.published) >= self._most
+            if not is_full and not self._running.done():
+                return
+            self._collect()
+        if self._next:
+            settlement, self._next = self._next, Settlement()
+            if self._thread is None:
+                self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="marker")
+            self._running = self._thread.submit(self._mark, self._members.owner, settlement)
+
+    def finish(self) -> bool:
+        """Wait until all rows are marked, and say whether there were any; raises as `start`."""
+        did_work = False
+        while self._next or self._running is not None:
+            self._collect()
+            self.start()
+            did_work = True
+        return did_work
+
+    def forget(self) -> bool:
+        """Let end what was begun, drop the rest, and say whether anything is left unmarked."""
+        is_unmarked = bool(self._next)
+        self._next = Settlement()
+        running, self._running = self._running, None
+        if running is not None:
+            is_unmarked |= running.exception() is not None
+        return is_unmarked
+
+    def close(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            # The thread's own.
+            thread.submit(connections.close_all)
+            thread.shutdown()
+
+    def _collect(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            running.result()
+
+    def _mark(self, owner: str, settlement: Settlement) -> None:
+        close_old_connections()
+        asked_at = self._members.clock()
+        self._store.settle(owner, self._members.seconds, settlement)
+        self._members.renewed(asked_at)

@@ -1,0 +1,95 @@
+"""What a relay that has died sent and could not mark any more: the tails of its topics tell."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from datetime import datetime, timedelta
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from apps.outbox import kafka
+
+log = structlog.get_logger(__name__)
+
+# Between the clocks of a web server and of a relay, by which records are stamped.
+CLOCK_SKEW = timedelta(seconds=60)
+# What one relay has in flight is a part of this; the rest is what others sent after it.
+MOST_RECORDS = 20_000
+TIMEOUT_SECONDS = 10.0
+AT_ONCE = 1_000
+
+
+def read_event_ids(
+    topics: Mapping[str, datetime], *, waiting: Callable[[], None] = lambda: None
+) -> set[uuid.UUID]:
+    """Return the ids of the events that are on the topics since these times.
+
+    Only the last records of each partition are looked at. Where nothing can be read, nothing is
+    known: its events are sent again, which readers must bear with anyway.
+
+    Args:
+        topics: each with the time of its oldest event that may be there.
+        waiting: called again and again; what it raises ends the reading.
+    """
+    found: set[uuid.UUID] = set()
+    # No group's offsets are read or written: the partitions are assigned by hand.
+    with closing(kafka.consumer("outbox-tail", **{"enable.partition.eof": True})) as client:
+        for topic, since in topics.items():
+            try:
+                _read(client, topic, since - CLOCK_SKEW, found, waiting)
+            except KafkaException as exc:
+                log.warning("tail_not_read", topic=topic, error=str(exc))
+    return found
+
+
+def _read(
+    client: Consumer,
+    topic: str,
+    since: datetime,
+    found: set[uuid.UUID],
+    waiting: Callable[[], None],
+) -> None:
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    known = client.list_topics(topic, timeout=TIMEOUT_SECONDS).topics[topic]
+    if known.error is not None:
+        raise KafkaException(known.error)
+    moment = round(since.timestamp() * 1000)
+    wanted = client.offsets_for_times(
+        [TopicPartition(topic, number, moment) for number in known.partitions],
+        timeout=TIMEOUT_SECONDS,
+    )
+    starts = []
+    for place in wanted:
+        low, high = client.get_watermark_offsets(place, timeout=TIMEOUT_SECONDS)
+        first = place.offset if place.offset >= 0 else high
+        start = max(low, first, high - MOST_RECORDS)
+        if start < high:
+            starts.append(TopicPartition(topic, place.partition, start))
+    client.assign(starts)
+    unread = len(starts)
+    while unread:
+        waiting()
+        if time.monotonic() > deadline:
+            raise KafkaException(
+                KafkaError(KafkaError._TIMED_OUT, "the tail was too long")  # noqa: SLF001
+            )
+        for message in client.consume(AT_ONCE, timeout=0.5):
+            error = message.error()
+            if error is None:
+                _note(dict(message.headers() or {}).get("ce_id"), found)
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                unread -= 1
+            else:
+                raise KafkaException(error)
+    client.unassign()
+
+
+def _note(event_id: str | bytes | None, found: set[uuid.UUID]) -> None:
+    try:
+        found.add(uuid.UUID(event_id.decode() if isinstance(event_id, bytes) else event_id))
+    except (ValueError, TypeError):
+        return  # not one of ours
