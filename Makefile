@@ -36,8 +36,8 @@ manage: .venv/.local ## run a management command: make manage S=orders C="showmi
 test: .venv/.dev ## run all tests on servers of their own: make test, make test PARTS="orders e2e"
 	@exec $(LOCAL) test $(PARTS)
 
-bench: .venv/.dev ## how late a reservation ends, on a stack run with EXPIRATION_WINDOW_SECONDS=5
-	@$(BIN)/python -m bench.expiry
+bench: .venv/.dev ## measure the outbox against its references: make bench, make bench B="relay --repeat 5"
+	@exec $(BIN)/python -m bench $(or $(B),all)
 
 check: .venv/.dev ## format, lint, types, imports, migrations, schemas
 	@$(BIN)/ruff format --check .

@@ -3,16 +3,14 @@
 Runs against a running stack with a short window, from outside, by HTTP:
 
     make run EXPIRATION_WINDOW_SECONDS=5        # in one terminal
-    make bench                                  # in another
+    python -m bench expiry                      # in another
 
 Half of the orders run out as they are. Before the other half does, Redis is wiped.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import sys
 from collections.abc import Sequence
 from contextlib import closing
 
@@ -24,12 +22,8 @@ from tests.e2e.stack import Stack
 GOAL_SECONDS = 2.0
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--orders", type=int, default=10, help="in each half (default: 10)")
-    orders = parser.parse_args().orders
+def run(orders: int) -> int:
+    """Measure on the running stack, print it, and return the exit status."""
     stack = Stack.from_environment()
     worst = 0.0
     for name, is_wiped in (("alarm and sweep", False), ("Redis wiped", True)):
@@ -57,7 +51,3 @@ def end_one(stack: Stack, seller: Person, buyer: Person, *, is_wiped: bool) -> f
         with closing(redis.Redis(port=stack.config.ports["redis"])) as client:
             client.flushall()
     return buyer.wait_for_end(order).total_seconds()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

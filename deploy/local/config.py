@@ -37,9 +37,10 @@ PASSED_ON = (
     "THROTTLE_SIGNUP",
 )
 # What every process gets of the shell's environment. The last is how coverage measures processes
-# that a measured one has started.
+# that a measured one has started; before it, what the benchmarks tell the JVMs.
 OF_THE_SYSTEM = (
     *("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER"),
+    "_JAVA_OPTIONS",
     *("COVERAGE_FILE", "COVERAGE_PROCESS_CONFIG"),
 )
 

@@ -1,0 +1,98 @@
+"""Measure the outbox against its references, and write what came of it.
+
+Every measured run is proved to have lost, doubled and reordered nothing. The references run in
+between, on the same servers, so compare the ratios: figures of another machine are others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+from bench import consume, cost, growth, idle, latency, raw, relay, report, scale, servers
+from bench.results import RESULTS, Result, show
+from bench.session import Session, Sizes
+
+BENCHMARKS: dict[str, Callable[[Session, str], Result]] = {
+    "relay": relay.run,
+    "latency": latency.run,
+    "idle": idle.run,
+    "cost": cost.run,
+    "raw": raw.run,
+    "consume": consume.run,
+    "scale": scale.run,
+    "growth": growth.run,
+}
+QUICK = Sizes(events=20_000, keys=500, repeat=1, seconds=5, published=(1_000, 20_000))
+EXAMPLES = """\
+examples:
+  make bench                                     all of it, on servers of its own
+  python -m bench relay --repeat 5               one benchmark
+  python -m bench all --quick                    small, to see that it runs; writes nothing
+  python -m bench report                         tables and pictures out of the raw numbers
+  make run EXPIRATION_WINDOW_SECONDS=5           in one terminal, and in another:
+  python -m bench expiry                         how late a reservation ends
+"""
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("what", choices=[*BENCHMARKS, "all", "report", "expiry"])
+    parser.add_argument("--events", type=int, help="in a drain (default: 200000)")
+    parser.add_argument("--keys", type=int, help="that they are spread over (default: 5000)")
+    parser.add_argument("--repeat", type=int, help="times (default: 3)")
+    parser.add_argument("--seconds", type=int, help="of latency and idling (default: 60)")
+    parser.add_argument("--published", type=int, nargs="+", help="rows there before, for growth")
+    parser.add_argument("--quick", action="store_true", help="with small numbers")
+    parser.add_argument("--running", action="store_true", help="use the stack that runs already")
+    parser.add_argument("--out", type=Path, help=f"where to write (default: {RESULTS.name}/)")
+    parser.add_argument("--orders", type=int, default=10, help="of expiry, in each half")
+    return parser.parse_args(arguments)
+
+
+def sizes_of(options: argparse.Namespace) -> Sizes:
+    given = {
+        name: value
+        for name in ("events", "keys", "repeat", "seconds", "published")
+        if (value := getattr(options, name)) is not None
+    }
+    return replace(QUICK if options.quick else Sizes(), **given)
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parse(arguments)
+    if options.what == "report":
+        report.write()
+        return 0
+    if options.what == "expiry":
+        from bench import expiry  # noqa: PLC0415 (it needs a running stack, and pages' libraries)
+
+        return expiry.run(options.orders)
+    names = list(BENCHMARKS) if options.what == "all" else [options.what]
+    directory = options.out or (None if options.quick else RESULTS)
+    missed = 0
+    with nullcontext(servers.running()) if options.running else servers.own() as stack:
+        for name in names:
+            command = f"python -m bench {' '.join([name, *arguments[1:]])}"
+            print(f"\n== {name}", flush=True)
+            with Session(stack, sizes_of(options)) as session:
+                result = BENCHMARKS[name](session, command)
+            print(show(result), flush=True)
+            missed += sum(not goal.is_reached for goal in result.goals if not goal.is_prize)
+            if directory is not None:
+                print(f"  raw numbers: {result.write(directory)}")
+    print(f"\n{missed} goals missed" if missed else "\nall goals reached")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
