@@ -6,9 +6,13 @@ from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, connection
-from django.http import HttpRequest, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from pymongo.errors import PyMongoError
+
+from apps.core import metrics
+from apps.outbox.monitoring import split_address
 
 PROBE_TIMEOUT_SECONDS = 2
 
@@ -23,6 +27,19 @@ def healthz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
 def readyz(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
     """Answer 200 when the database answers, else 503: the process waits and needs no restart."""
     return readiness(connection)
+
+
+@never_cache
+def scrape(request: HttpRequest) -> HttpResponse:
+    """Answer Prometheus on METRICS_ADDRESS, and nobody on the port that the gateway knows.
+
+    Raises:
+        Http404: it was asked for on another port.
+    """
+    address = settings.METRICS_ADDRESS
+    if not address or request.META["SERVER_PORT"] != str(split_address(address)[1]):
+        raise Http404
+    return HttpResponse(metrics.exposition(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 def readiness(conn: Any) -> JsonResponse:  # noqa: ANN401

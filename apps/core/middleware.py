@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -15,7 +16,9 @@ from django.http import HttpRequest, HttpResponseBase, UnreadablePostError
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
+from opentelemetry.trace import Span, StatusCode
 
+from apps.core import metrics
 from apps.core.http import is_outage, unavailable
 from apps.core.identity import (
     COOKIE,
@@ -28,15 +31,16 @@ from apps.core.identity import (
     read_token,
     set_session_cookie,
 )
+from apps.outbox import tracing
 from apps.outbox.context import Trace, traced
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{8,128}")
-TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 PIECE = 64 * 1024
 LONGEST_BODY = 10 * 1024 * 1024
-QUIET = ("/healthz", "/readyz", "/static/")
+QUIET = ("/healthz", "/metrics", "/readyz", "/static/")
 
 log = structlog.get_logger(__name__)
 
@@ -67,24 +71,25 @@ class RequestContextMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         given = request.headers.get("X-Request-ID", "")
         request_id = given if REQUEST_ID.fullmatch(given) else str(uuid6.uuid7())
-        parent = request.headers.get("traceparent", "")
-        trace = Trace(
-            correlation_id=request_id,
-            traceparent=parent if TRACEPARENT.fullmatch(parent) else "",
-        )
         began = time.perf_counter()
-        with traced(trace):
-            response = self.get_response(request)
-            read_on(request)
-            if not request.path.startswith(QUIET):
-                log.info(
-                    "request",
-                    method=request.method,
-                    path=request.path,
-                    status=response.status_code,
-                    ms=round((time.perf_counter() - began) * 1000, 1),
-                )
+        if request.path.startswith(QUIET):
+            with traced(Trace(correlation_id=request_id)):
+                response = self._answer(request)
+        else:
+            caller = Trace(
+                correlation_id=request_id,
+                traceparent=request.headers.get("traceparent", ""),
+                tracestate=request.headers.get("tracestate", ""),
+            )
+            with tracing.serving(str(request.method), caller, _attributes(request)) as span:
+                response = self._answer(request)
+                _note(request, response, span, time.perf_counter() - began)
         response["X-Request-ID"] = request_id
+        return response
+
+    def _answer(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        read_on(request)
         return response
 
     def process_exception(
@@ -92,6 +97,29 @@ class RequestContextMiddleware:
     ) -> HttpResponseBase | None:
         """Say plainly that the database is away, instead of a server error."""
         return unavailable(request, exception)
+
+
+def _attributes(request: HttpRequest) -> dict[str, str]:
+    return {"http.request.method": str(request.method), "url.path": request.path}
+
+
+def _note(request: HttpRequest, response: HttpResponseBase, span: Span, seconds: float) -> None:
+    """Log the request, count it, and give its span the name of its route."""
+    status = response.status_code
+    route = f"/{request.resolver_match.route}" if request.resolver_match else "unknown"
+    method = request.method if request.method in METHODS else "other"
+    metrics.requests.labels(method, route, status).observe(seconds)
+    span.update_name(f"{method} {route}")
+    span.set_attributes({"http.route": route, "http.response.status_code": status})
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        span.set_status(StatusCode.ERROR)
+    log.info(
+        "request",
+        method=request.method,
+        path=request.path,
+        status=status,
+        ms=round(seconds * 1000, 1),
+    )
 
 
 class PrincipalMiddleware:

@@ -43,10 +43,11 @@ def api_path(
 
 
 def service_urls(service: str) -> list[URLPattern | URLResolver]:
-    """Return what every service serves: probes, admin, API schema and its browsable page."""
+    """Return what every service serves: probes, metrics, admin, API schema and its page."""
     return [
         path("healthz", health.healthz, name="healthz"),
         path("readyz", health.readyz, name="readyz"),
+        path("metrics", health.scrape, name="metrics"),
         path(f"{service}/admin/", admin.site.urls),
         path(f"{service}/api/schema/", SpectacularAPIView.as_view(), name="schema"),
         path(

@@ -17,12 +17,18 @@ class Trace:
     Args:
         correlation_id: the request or order that began it all.
         causation_id: the event that caused this work, empty in a request.
-        traceparent: the W3C trace context that the caller sent.
+        traceparent: the W3C trace context that the work is done in.
+        tracestate: what tracing systems add to it.
     """
 
     correlation_id: str = ""
     causation_id: str = ""
     traceparent: str = ""
+    tracestate: str = ""
+
+    @property
+    def trace_id(self) -> str:
+        return self.traceparent[3:35]
 
 
 NOTHING = Trace()
@@ -42,7 +48,11 @@ def traced(trace: Trace, **log_fields: str) -> Iterator[None]:
         trace: what the block belongs to.
         log_fields: more to put into the log lines, such as event_id or order_id.
     """
-    fields = {name: value for name, value in vars(trace).items() if value} | log_fields
+    fields = {
+        name: value
+        for name in ("correlation_id", "causation_id", "trace_id")
+        if (value := getattr(trace, name))
+    } | log_fields
     token = _trace.set(trace)
     try:
         with structlog.contextvars.bound_contextvars(**fields):
@@ -55,12 +65,13 @@ def trace_headers() -> dict[str, str]:
     """Return the headers that say where an event came from; those that are unknown are left out.
 
     `ce_correlationid` is the request that began it all, `ce_causationid` the event whose handler
-    publishes this one, and `traceparent` the W3C trace context.
+    publishes this one, `traceparent` and `tracestate` the W3C trace context.
     """
     trace = current_trace()
     headers = {
         "ce_correlationid": trace.correlation_id,
         "ce_causationid": trace.causation_id,
         "traceparent": trace.traceparent,
+        "tracestate": trace.tracestate,
     }
     return {name: value for name, value in headers.items() if value}

@@ -9,11 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
+import uuid6
 from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from apps.outbox.context import trace_headers
+from apps.outbox import tracing
 from apps.outbox.events import Event, record_name
 from apps.outbox.models import OutboxEvent
 from apps.outbox.schemas import DoesNotFit, local_schemas
@@ -48,27 +49,30 @@ def publish(event: Event) -> uuid.UUID:
     payload = _payload(event, name)
     now = _milliseconds(timezone.now())
     is_captured = settings.OUTBOX_TRANSPORT == "debezium"
-    row = OutboxEvent(
-        topic=event.topic,
-        key=event.aggregate_id,
-        slot=slot_of(event.aggregate_id),
-        aggregate_type=event.aggregate_type,
-        aggregate_id=event.aggregate_id,
-        version=event.version,
-        type=event.type,
-        record=name,
-        payload=payload,
-        headers=orjson.dumps(trace_headers()).decode(),
-        occurred_at=now,
-        due_at=now,
-        state=OutboxEvent.State.CAPTURED if is_captured else OutboxEvent.State.PENDING,
-    )
-    row.save(force_insert=True)
+    event_id = uuid6.uuid7()
+    with tracing.creating(event.topic, event.aggregate_id, str(event_id)) as headers:
+        row = OutboxEvent(
+            id=event_id,
+            topic=event.topic,
+            key=event.aggregate_id,
+            slot=slot_of(event.aggregate_id),
+            aggregate_type=event.aggregate_type,
+            aggregate_id=event.aggregate_id,
+            version=event.version,
+            type=event.type,
+            record=name,
+            payload=payload,
+            headers=orjson.dumps(headers).decode(),
+            occurred_at=now,
+            due_at=now,
+            state=OutboxEvent.State.CAPTURED if is_captured else OutboxEvent.State.PENDING,
+        )
+        row.save(force_insert=True)
     if connection.vendor == "postgresql" and not is_captured:
         # PostgreSQL sends one notification for all the same ones of a transaction.
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_notify(%s, '')", [NOTIFY_CHANNEL])
-    return row.id
+    return event_id
 
 
 def _payload(event: Event, name: str) -> bytes:

@@ -1,0 +1,159 @@
+"""One order is one trace: from a request over its events to their effects, and on.
+
+Spans are OpenTelemetry's, and made only in a process that has set its SDK up. Elsewhere the trace
+context is passed on as it came, which costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import INVALID_SPAN, ProxyTracerProvider, Span, SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from apps.outbox.context import Trace, current_trace, trace_headers, traced
+from apps.outbox.dead_letters import EVENT_ID, Record
+
+TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+LONGEST_TRACESTATE = 512
+# The last bit of a traceparent: whoever began the trace has it recorded.
+SAMPLED = frozenset("13579bdf")
+
+Attributes = Mapping[str, str | int]
+
+_tracer = trace.get_tracer("apps.outbox")
+_propagator = TraceContextTextMapPropagator()
+
+
+def is_on() -> bool:
+    """Say whether this process has an SDK, which makes spans of what is done here."""
+    return not isinstance(trace.get_tracer_provider(), ProxyTracerProvider)
+
+
+@contextmanager
+def serving(name: str, given: Trace, attributes: Attributes) -> Iterator[Span]:
+    """Run the block as a request: in the trace of its caller, else in a new one."""
+    if not TRACEPARENT.fullmatch(given.traceparent):
+        given = replace(given, traceparent="", tracestate="")
+    if len(given.tracestate) > LONGEST_TRACESTATE:
+        given = replace(given, tracestate="")
+    if not given.traceparent and not is_on():
+        # The last two digits say that nobody records it.
+        begun = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
+        given = replace(given, traceparent=begun)
+    with _spanned(name, given, SpanKind.SERVER, attributes) as span:
+        yield span
+
+
+@contextmanager
+def creating(topic: str, key: str, event_id: str) -> Iterator[dict[str, str]]:
+    """Run the block as the making of an event, and yield the headers that tell where it is from."""
+    if not is_on():
+        yield trace_headers()
+        return
+    is_active = trace.get_current_span().get_span_context().is_valid
+    with _tracer.start_as_current_span(
+        f"create {topic}",
+        None if is_active else _below(current_trace()),
+        SpanKind.PRODUCER,
+        _attributes("create", topic, key, event_id),
+    ):
+        yield trace_headers() | _active_headers()
+
+
+def sent(records: Iterable[Record], began: int) -> None:
+    """Note in the traces that are recorded that a broker has these records.
+
+    Each is a span of its own in its event's trace. One for the batch with links to all of them
+    would lie in a trace of its own, where nobody looks, and has room for 128 links.
+
+    Args:
+        records: what was handed over together.
+        began: when they were handed over, by time.time_ns().
+    """
+    if not is_on():
+        return
+    for record in records:
+        given = _given(record)
+        if given.traceparent[-1:] not in SAMPLED:
+            continue
+        _tracer.start_span(
+            f"send {record.topic}",
+            _below(given),
+            SpanKind.CLIENT,
+            _attributes_of(record, "send"),
+            start_time=began,
+        ).end()
+
+
+@contextmanager
+def processing(record: Record, group: str, event_id: str) -> Iterator[None]:
+    """Run the block as the work of a consumer group on the record's event."""
+    given = replace(
+        _given(record),
+        correlation_id=record.header("ce_correlationid") or "",
+        causation_id=event_id,
+    )
+    attributes: Attributes = {}
+    if is_on():
+        attributes = _attributes_of(record, "process") | {
+            "messaging.consumer.group.name": group,
+            "messaging.destination.partition.id": str(record.partition),
+            "messaging.kafka.offset": record.offset or 0,
+        }
+    with _spanned(f"process {record.topic}", given, SpanKind.CONSUMER, attributes):
+        yield
+
+
+@contextmanager
+def _spanned(name: str, given: Trace, kind: SpanKind, attributes: Attributes) -> Iterator[Span]:
+    if not is_on():
+        with traced(given):
+            yield INVALID_SPAN
+        return
+    with (
+        _tracer.start_as_current_span(name, _below(given), kind, attributes) as span,
+        traced(replace(given, **_active_headers())),
+    ):
+        yield span
+
+
+def _given(record: Record) -> Trace:
+    return Trace(
+        traceparent=record.header("traceparent") or "",
+        tracestate=record.header("tracestate") or "",
+    )
+
+
+def _below(given: Trace) -> Context:
+    """Return the context whose spans are children of the one that is given; malformed is none."""
+    return _propagator.extract({"traceparent": given.traceparent, "tracestate": given.tracestate})
+
+
+def _active_headers() -> dict[str, str]:
+    headers: dict[str, str] = {}
+    _propagator.inject(headers)
+    return headers
+
+
+def _attributes_of(record: Record, operation: str) -> dict[str, str | int]:
+    key = (record.key or b"").decode("utf-8", "replace")
+    return _attributes(operation, record.topic, key, record.header(EVENT_ID) or "")
+
+
+def _attributes(operation: str, topic: str, key: str, event_id: str) -> dict[str, str | int]:
+    """OpenTelemetry's names: https://opentelemetry.io/docs/specs/semconv/messaging/kafka/."""
+    return {
+        "messaging.system": "kafka",
+        "messaging.operation.type": operation,
+        "messaging.operation.name": operation,
+        "messaging.destination.name": topic,
+        "messaging.kafka.message.key": key,
+        "messaging.message.id": event_id,
+    }
