@@ -18,6 +18,10 @@ def main() -> None:
 
     from django.core.management import execute_from_command_line  # noqa: PLC0415
 
+    from ticketing import telemetry  # noqa: PLC0415
+
+    if "DJANGO_SETTINGS_MODULE" in os.environ:  # processes have it; only a person types --settings
+        telemetry.set_up()
     execute_from_command_line(sys.argv)
 
 

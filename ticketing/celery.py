@@ -8,8 +8,12 @@ from typing import Any
 import django
 from celery import Celery
 from celery.beat import ScheduleEntry, Scheduler, SchedulingError
-from celery.signals import setup_logging
+from celery.signals import beat_init, setup_logging, worker_init
+from django.conf import settings
 from kombu import Producer
+
+from apps.outbox import monitoring
+from ticketing import telemetry
 
 # Each of these has something to say about every sweep, which runs each second.
 NOISY = ("celery.beat", "celery.worker.strategy", "celery.app.trace")
@@ -19,6 +23,7 @@ logger = logging.getLogger(__name__)
 # Celery would do this too, but from a signal whose failure it only logs: the worker then runs on
 # without a single task, where a missing setting should stop it.
 django.setup()
+telemetry.set_up()
 
 app = Celery("ticketing")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -32,12 +37,30 @@ def keep_the_logging_of_django(**_: object) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+@worker_init.connect
+@beat_init.connect
+def tell_how_it_goes(**_: object) -> None:
+    """Serve metrics and probes. The worker's loop is Celery's own, and has no pulse."""
+    if settings.METRICS_ADDRESS:
+        monitoring.serve(settings.METRICS_ADDRESS, pulse=monitoring.current())
+
+
 class SelfReliantScheduler(Scheduler):
     """Keeps the schedule in memory, and runs a task in beat itself while Redis takes none.
 
     Expiry then needs no Redis at all. That matters after an outage, too: workers wait up to half
     a minute between two attempts to connect, and Celery has no setting for it.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (Celery's own)
+        self._alive = monitoring.liveness()
+        super().__init__(*args, **kwargs)
+
+    def tick(self, *args: Any, **kwargs: Any) -> float:  # noqa: ANN401
+        self._alive()
+        seconds: float = super().tick(*args, **kwargs)
+        monitoring.well()
+        return seconds
 
     @property
     def producer(self) -> Producer:

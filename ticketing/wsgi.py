@@ -4,4 +4,8 @@ from __future__ import annotations
 
 from django.core.wsgi import get_wsgi_application
 
+from ticketing import telemetry
+
 application = get_wsgi_application()
+# gunicorn imports this in each of its processes, after the fork.
+telemetry.set_up()

@@ -14,6 +14,15 @@ from deploy.local.errors import CannotContinue
 
 GATEWAY = "gateway"
 DEFAULT_GATEWAY_PORT = 8000
+# What serves metrics and probes, on a port beside its own.
+OBSERVED = (
+    *("auth-web", "auth-relay"),
+    *("tickets-web", "tickets-relay", "tickets-consumer"),
+    *("orders-web", "orders-raw", "orders-consumer"),
+    *("payments-web", "payments-relay", "payments-consumer", "payments-settler"),
+    *("expiration-web", "expiration-relay", "expiration-consumer"),
+    *("expiration-worker", "expiration-beat"),
+)
 NAMES = (
     GATEWAY,
     "postgres",
@@ -30,6 +39,7 @@ NAMES = (
     "orders-web",
     "payments-web",
     "expiration-web",
+    *(f"{name}-metrics" for name in OBSERVED),
 )
 # Below the range from which Linux takes the ports of outgoing connections, so that none of those
 # can sit on a port of ours while a server restarts.

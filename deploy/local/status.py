@@ -72,9 +72,10 @@ def status_table(config: Config, infos: dict[str, dict[str, Any]]) -> str:
                 duration(max(0, info["now"] - since)) if since else "-",
                 str(restarts.get(name, 0)),
                 f"{held / MEGABYTE:.0f} MB" if held else "-",
+                f"127.0.0.1:{port}" if (port := config.ports.get(f"{name}-metrics")) else "-",
             )
         )
-    head = ("PROCESS", "STATE", "SINCE", "RESTARTS", "MEMORY")
+    head = ("PROCESS", "STATE", "SINCE", "RESTARTS", "MEMORY", "METRICS")
     return f"{table(head, rows)}\n{len(rows)} processes, {total / MEGABYTE:.0f} MB"
 
 

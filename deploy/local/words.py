@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pymongo
 
@@ -34,7 +35,14 @@ def server(
 
 
 def process(name: str, program: Program, *after: str, ready: Probe | None = None) -> Entry:
-    return Entry(name, program, after, ready=ready)
+    """Return a process of ours, which serves its metrics and probes on a port of their own."""
+
+    def launch(config: Config) -> Launch:
+        plain = program.launch(config)
+        address = f"127.0.0.1:{config.ports[f'{name}-metrics']}"
+        return replace(plain, environment={**plain.environment, "METRICS_ADDRESS": address})
+
+    return Entry(name, replace(program, launch=launch), after, ready=ready)
 
 
 def once(name: str, program: Program, *after: str, unless_changed: tuple[str, ...] = ()) -> Entry:
@@ -53,6 +61,7 @@ def web(service: str, *after: str) -> Entry:
             python(
                 *("-m", "gunicorn", "ticketing.wsgi", "--access-logfile", "-"),
                 *("--bind", f"127.0.0.1:{config.ports[f'{service}-web']}"),
+                *("--bind", f"127.0.0.1:{config.ports[f'{service}-web-metrics']}"),
                 # One process of threads: the pages wait for databases more than they compute.
                 *("--worker-class", "gthread", "--workers", "1", "--threads", "8"),
                 *("--graceful-timeout", "5", "--no-control-socket"),

@@ -5,7 +5,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from apps.outbox.monitoring import store_gauges
 from apps.outbox.raw import build_raw_worker
+from apps.outbox.status import set_gauges
 from apps.outbox.worker import HelpFormatter, run_until_signalled
 
 EXAMPLE = """\
@@ -27,4 +29,4 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **_options: Any) -> None:  # noqa: ANN401
         if settings.OUTBOX_TRANSPORT != "debezium":
             raise CommandError(f"{settings.SERVICE_NAME} sends its events by relay_outbox.")
-        run_until_signalled(build_raw_worker())
+        run_until_signalled(build_raw_worker(), gauges=store_gauges(set_gauges))

@@ -5,7 +5,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from apps.outbox.monitoring import store_gauges
 from apps.outbox.relay import build_relay
+from apps.outbox.status import set_gauges
 from apps.outbox.worker import HelpFormatter, run_until_signalled
 
 EXAMPLE = """\
@@ -30,4 +32,4 @@ class Command(BaseCommand):
                 f"Debezium carries the events of {settings.SERVICE_NAME}. "
                 "Set OUTBOX_TRANSPORT=relay to send them without it."
             )
-        run_until_signalled(build_relay())
+        run_until_signalled(build_relay(), gauges=store_gauges(set_gauges))
