@@ -6,7 +6,7 @@ import functools
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ PLAIN_TYPES: Mapping[str, type] = {
     "string": str,
 }
 LEAST_INT = -(2**31)
+MOST_SHAPES = 1_000
 PLAIN_LOGICAL_TYPES = frozenset({"timestamp-millis", "timestamp-micros"})
 
 
@@ -47,20 +48,23 @@ class LocalSchema:
     plain_types: Mapping[str, frozenset[type]]
     """For fields of primitive types: the types of JSON's values that fit them as they are."""
 
+    known_shapes: set[tuple[Any, ...]] = field(default_factory=set)
+    """Names and types of fields that were found to fit, to be recognised at one look."""
+
     def encode(self, fields: Mapping[str, Any]) -> bytes:
         """Return the record as bare Avro.
 
         Raises:
             DoesNotFit: a field is missing, is unknown or has the wrong type.
         """
-        unknown = fields.keys() - self.names
-        if unknown:
+        fits = self._fits_plainly(fields)
+        if not fits and (unknown := fields.keys() - self.names):
             raise DoesNotFit(f"{self.name} has no field {', '.join(sorted(unknown))}.")
         body = io.BytesIO()
         try:
             # The writer alone would take 1.0 or true for a number. Looking at types is exact where
             # they say all, and costs a twentieth of what the validator does (20 us an event).
-            if not self._fits_plainly(fields):
+            if not fits:
                 validate(fields, self.parsed, strict=True)
             fastavro.schemaless_writer(body, self.parsed, fields, strict=True)
         except ValidationError as exc:
@@ -72,23 +76,28 @@ class LocalSchema:
     @functools.cached_property
     def names(self) -> frozenset[str]:
         """The names of the record's fields."""
-        return frozenset(field["name"] for field in self.parsed["fields"])
+        return frozenset(each["name"] for each in self.parsed["fields"])
 
     @functools.cached_property
     def narrow(self) -> tuple[str, ...]:
         """The names of the fields that hold 32 bits, which no type of Python says."""
-        return tuple(field["name"] for field in self.parsed["fields"] if "int" in _branches(field))
+        return tuple(each["name"] for each in self.parsed["fields"] if "int" in _branches(each))
 
     def _fits_plainly(self, fields: Mapping[str, Any]) -> bool:
-        plain = self.plain_types
-        return (
-            len(plain) == len(self.names) == len(fields)
-            and all(type(value) in plain[name] for name, value in fields.items())
-            and all(
-                fields[name] is None or LEAST_INT <= fields[name] <= -LEAST_INT - 1
-                for name in self.narrow
-            )
-        )
+        shape = (*fields, *map(type, fields.values()))
+        if shape not in self.known_shapes:
+            plain = self.plain_types
+            if not plain.keys() == self.names == fields.keys() or not all(
+                type(value) in plain[name] for name, value in fields.items()
+            ):
+                return False
+            if len(self.known_shapes) < MOST_SHAPES:
+                self.known_shapes.add(shape)
+        for name in self.narrow:
+            value = fields[name]
+            if value is not None and not LEAST_INT <= value <= -LEAST_INT - 1:
+                return False
+        return True
 
 
 def local_schemas() -> Mapping[str, LocalSchema]:
@@ -117,12 +126,12 @@ def _load(directory: str) -> Mapping[str, LocalSchema]:
 def _plain_types(parsed: Mapping[str, Any]) -> Mapping[str, frozenset[type]]:
     """Return the fitting types of those fields for which a value's type says whether it fits."""
     fitting: dict[str, frozenset[type]] = {}
-    for field in parsed["fields"]:
-        branches = _branches(field)
+    for declared in parsed["fields"]:
+        branches = _branches(declared)
         # An int's range is looked at as well, which needs to be the only number of its union.
         is_simple = "int" not in branches or branches <= {"int", "null"}
         if branches <= PLAIN_TYPES.keys() and is_simple:
-            fitting[field["name"]] = frozenset(PLAIN_TYPES[branch] for branch in branches)
+            fitting[declared["name"]] = frozenset(PLAIN_TYPES[branch] for branch in branches)
     return fitting
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -58,8 +58,9 @@ RETURNING slot._id
 """
 # One statement sees one moment: never a version without the one that was committed before it.
 PENDING = """
-SELECT _id, topic, key, version, type, record, payload, headers, occurred_at, aggregate_id,
-       attempts, slot, due_at > clock_timestamp()
+SELECT _id, topic, key, version, type, record, payload, headers,
+       extract(epoch FROM occurred_at)::float8, aggregate_id, attempts, slot,
+       due_at > clock_timestamp()
 FROM outbox_event
 WHERE state = 'pending' AND slot <= %(last_slot)s
       AND (slot, aggregate_id, version) >= (%(slot)s, %(aggregate_id)s, %(version)s)
@@ -123,7 +124,11 @@ class PostgresStore:
 
     def pending(self, page: Page, last_slot: int, limit: int) -> list[Row]:
         found = _fetch(PENDING, **page._asdict(), last_slot=last_slot, limit=limit)
-        return [Row._make(values) for values in found]
+        # The driver reads a number ten times as fast as a time.
+        return [
+            Row._make((*values[:8], datetime.fromtimestamp(values[8], UTC), *values[9:]))
+            for values in found
+        ]
 
     def settle(self, owner: str, seconds: float, settlement: Settlement) -> None:
         run_in_transaction(lambda: self._settle(owner, seconds, settlement))
