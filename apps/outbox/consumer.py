@@ -14,11 +14,12 @@ from django.db import close_old_connections
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from apps.outbox import dead_letters, kafka, metrics, receiver, tiers
+from apps.outbox import dead_letters, kafka, metrics, reading, receiver, tiers
 from apps.outbox.burials import HANDLER, Burials, DlqLimit, facts, failed, received
 from apps.outbox.codec import Codec
 from apps.outbox.dead_letters import Failure, Record, Send
 from apps.outbox.failures import Poison, is_outage
+from apps.outbox.inbox import BATCH_SECONDS
 from apps.outbox.lanes import Entry, Lane, Patience
 from apps.outbox.parking import Parking
 from apps.outbox.reading import CLIENT_OPTIONS, Answers, Client, Offsets, Place, Receiver, to_record
@@ -98,7 +99,7 @@ class Consumer:
         if answers is not None:
             answers.listener = self._offsets.answered
         self._is_stopping = False
-        self._chore_done_at = float("-inf")
+        self._chore_due = float("-inf")
 
     def run(self) -> None:
         """Read until `stop` is called."""
@@ -145,12 +146,12 @@ class Consumer:
 
     def _fetch(self) -> None:
         """Take what is there: a lone record waits for no other."""
-        in_hand = sum(len(lane.entries) for lane in self._lanes.values() if not lane.is_paused)
+        room = self._batch - sum(len(x.entries) for x in self._lanes.values() if not x.is_paused)
         polled = self._client.poll(self._time_to_poll())
         while polled is not None:
             self._take(polled)
-            in_hand += 1
-            polled = self._client.poll(0.0) if in_hand < self._batch else None
+            room -= 1
+            polled = self._client.poll(0.0) if room > 0 else None
 
     def _take(self, polled: Message) -> None:
         error = polled.error()
@@ -159,7 +160,7 @@ class Consumer:
             self._lane(record.topic, record.partition or 0).entries.append(tiers.unwrap(record))
         elif error.fatal():
             raise KafkaException(error)
-        else:
+        elif not (polled.topic() or "").startswith("^"):  # a pattern that fits no topic yet
             # The client mends these by itself: a broker that is away, a topic not made yet.
             log.warning("kafka_trouble", group=self._group, error=error.str())
 
@@ -182,8 +183,8 @@ class Consumer:
         for lane in ready:
             # In a retry tier each record waits for its time, and those behind it even longer.
             due_at = lane.entries[0].due_at if lane.entries else None
-            if due_at is not None:
-                self._wait(lane, max(0.0, (due_at - timezone.now()).total_seconds()))
+            if due_at is not None and (left := (due_at - timezone.now()).total_seconds()) > 0:
+                self._wait(lane, left)
         return [lane for lane in ready if lane.due <= now]
 
     def _gather(self, lanes: list[Lane]) -> Work:
@@ -228,11 +229,13 @@ class Consumer:
             self._size = max(1, self._size // 2)
             self._set_back(*work[0], exc)
             return
-        ms = round((self._clock() - started) * 1000, 1)
+        took = self._clock() - started
         for (lane, entry), outcome in zip(work, outcomes, strict=False):
-            self._finish(lane, entry, outcome, ms=ms, batch=len(outcomes))
-        is_all = len(outcomes) == len(work)
-        self._size = min(self._batch, 2 * self._size) if is_all else len(outcomes)
+            self._finish(lane, entry, outcome, ms=round(took * 1000, 1), batch=len(outcomes))
+        if len(outcomes) < len(work):
+            self._size = len(outcomes)
+        elif took < BATCH_SECONDS / 2:
+            self._size = min(self._batch, 2 * self._size)
 
     def _finish(self, lane: Lane, entry: Entry, outcome: Outcome, **more: Any) -> None:  # noqa: ANN401
         entry.is_done = True
@@ -308,7 +311,7 @@ class Consumer:
 
     def _wait(self, lane: Lane, delay: float) -> None:
         lane.due = self._clock() + delay
-        if delay and not lane.is_paused:
+        if not lane.is_paused:
             self._client.pause([TopicPartition(*lane.place)])
             lane.is_paused = True
 
@@ -322,9 +325,9 @@ class Consumer:
         return max(0.0, min([self.LONGEST_POLL, *times]))
 
     def _do_chore(self) -> None:
-        if self._clock() < self._chore_done_at + self.CHORE_EVERY:
+        if self._clock() < self._chore_due:
             return
-        self._chore_done_at = self._clock()
+        self._chore_due = self._clock() + self.CHORE_EVERY
         close_old_connections()
         try:
             self._parking.refresh()
@@ -337,18 +340,18 @@ class Consumer:
     def _on_assign(self, _client: Client, partitions: list[TopicPartition]) -> None:
         for each in partitions:
             self._lane(each.topic, each.partition)
-        log.info("partitions_assigned", group=self._group, partitions=_names(partitions))
+        log.info("partitions_assigned", group=self._group, partitions=reading.names(partitions))
 
     def _on_revoke(self, _client: Client, partitions: list[TopicPartition]) -> None:
         """Commit what is done, while the partitions are still ours, and forget the rest."""
         self._offsets.commit_now([(each.topic, each.partition) for each in partitions])
         self._forget(partitions)
-        log.info("partitions_revoked", group=self._group, partitions=_names(partitions))
+        log.info("partitions_revoked", group=self._group, partitions=reading.names(partitions))
 
     def _on_lost(self, _client: Client, partitions: list[TopicPartition]) -> None:
         """Forget without a commit: somebody else may have gone further already."""
         self._forget(partitions)
-        log.warning("partitions_lost", group=self._group, partitions=_names(partitions))
+        log.warning("partitions_lost", group=self._group, partitions=reading.names(partitions))
 
     def _lane(self, topic: str, partition: int) -> Lane:
         place = (topic, partition)
@@ -393,7 +396,3 @@ def build_consumer() -> Consumer:
         alive=liveness(),
         chore=lambda: dead_letters.replay_requested(group, send),
     )
-
-
-def _names(partitions: list[TopicPartition]) -> list[str]:
-    return [f"{each.topic}/{each.partition}" for each in partitions]

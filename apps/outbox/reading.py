@@ -160,3 +160,8 @@ def to_record(message: Message) -> Record:
         ),
         headers_fault=fault,
     )
+
+
+def names(partitions: Iterable[TopicPartition]) -> list[str]:
+    """Return what a log line calls the partitions."""
+    return [f"{each.topic}/{each.partition}" for each in partitions]

@@ -17,12 +17,18 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from confluent_kafka.schema_registry import Schema
 from django.utils import timezone
 
-from apps.outbox import kafka
+from apps.outbox import dead_letters, kafka
+from apps.outbox.codec import Codec
+from apps.outbox.consumer import Consumer
+from apps.outbox.lanes import Patience
 from apps.outbox.models import OutboxEvent
+from apps.outbox.reading import CLIENT_OPTIONS, Answers
+from apps.outbox.receiver import Receiver
 from apps.outbox.registry import Registry
-from apps.outbox.topics import dead_letter_topic, retry_topic
+from apps.outbox.topics import dead_letter_topic, retry_topic, tier_topic
 
 DEADLINE_SECONDS = 30
+QUICK = Patience(attempts=3, first_delay=0.02, longest_delay=0.05)
 SCHEMA = {
     "type": "record",
     "name": "LampLit",
@@ -102,7 +108,18 @@ class Bench:
         ]
         for made in self.admin.create_topics(topics).values():
             made.result(DEADLINE_SECONDS)
+        self.made = [self.topic, self.retry, self.dlq]
         self.schema_id = self.register(SCHEMA)
+
+    def tier(self, delay):
+        return tier_topic(self.topic, self.group, delay)
+
+    def create_tiers(self, *delays):
+        tiers = [self.tier(delay) for delay in delays]
+        new = [NewTopic(tier, num_partitions=1, replication_factor=1) for tier in tiers]
+        for made in self.admin.create_topics(new).values():
+            made.result(DEADLINE_SECONDS)
+        self.made += tiers
 
     def register(self, schema):
         subject = f"{self.topic}-{schema['namespace']}.{schema['name']}"
@@ -125,6 +142,13 @@ class Bench:
         assert self.producer.flush(DEADLINE_SECONDS) == 0
         return event_id
 
+    def send_version(self, lamp_id, version, **options):
+        """Send an event of the lamp with that version, and return its id."""
+        headers = [("ce_sequence", str(version).encode()), *options.pop("headers", ())]
+        return self.send(
+            self.value(lamp_id, version), key=lamp_id.encode(), headers=headers, **options
+        )
+
     def send_lamp(self, lamp_id=None, **options):
         lamp_id = lamp_id or uuid.uuid4().hex
         self.send(self.value(lamp_id), key=lamp_id.encode(), **options)
@@ -141,18 +165,63 @@ class Bench:
             client.close()
         return found
 
-    def committed(self, partition=0):
+    def committed(self, partition=0, topic=None):
         client = kafka.consumer(self.group)
         try:
-            [place] = client.committed([TopicPartition(self.topic, partition)], timeout=10)
+            place = TopicPartition(topic or self.topic, partition)
+            [place] = client.committed([place], timeout=10)
         finally:
             client.close()
         return place.offset
 
     def close(self):
         self.registry.close()
-        for gone in self.admin.delete_topics([self.topic, self.retry, self.dlq]).values():
+        for gone in self.admin.delete_topics(self.made).values():
             gone.result(DEADLINE_SECONDS)
+
+
+class Crowd:
+    """Makes consumers of a bench's group, and closes them."""
+
+    def __init__(self, bench, **options):
+        self.bench = bench
+        self.options = options
+        self.made = []
+
+    def add(self, handler=light, patience=None, decoder=None, **options):
+        bench, answers = self.bench, Answers()
+        send = kafka.Sender(timeout=10.0).send_one
+        consumer = Consumer(
+            bench.group,
+            Receiver(bench.group, {bench.event_class: handler}, decoder or Codec(bench.registry)),
+            client=kafka.consumer(bench.group, **CLIENT_OPTIONS, on_commit=answers),
+            send=send,
+            patience=patience or QUICK,
+            chore=lambda: dead_letters.replay_requested(bench.group, send),
+            answers=answers,
+            **self.options | options,
+        )
+        consumer.subscribe()
+        self.made.append(consumer)
+        return consumer
+
+    def remove(self, consumer):
+        self.made.remove(consumer)
+        consumer.close()
+
+    def close(self):
+        for consumer in list(self.made):
+            self.remove(consumer)
+
+
+def read_until(consumer, condition):
+    """Let the consumer go round until the condition holds, and return what it returned."""
+
+    def step():
+        consumer.run_once()
+        return condition()
+
+    return wait_for(step)
 
 
 def _gather(client, found):

@@ -9,67 +9,29 @@ from django.db import close_old_connections, connection
 
 from apps.outbox import dead_letters, kafka
 from apps.outbox.codec import Codec
-from apps.outbox.consumer import CLIENT_OPTIONS, Consumer, DlqLimit
+from apps.outbox.consumer import DlqLimit
 from apps.outbox.dead_letters import State
 from apps.outbox.lanes import Patience
 from apps.outbox.models import DeadLetter, OutboxEvent
-from apps.outbox.receiver import Receiver
 from apps.outbox.registry import Registry
 from apps.outbox.tests.receiving import (
     STRANGER,
     UNREAD,
     Bench,
+    Crowd,
     light,
+    read_until,
     times_lit,
-    wait_for,
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-QUICK = Patience(attempts=3, first_delay=0.02, longest_delay=0.05)
-
-
-class Readers:
-    """Makes consumers of the bench's group, and closes them."""
-
-    def __init__(self, bench):
-        self.bench = bench
-        self.made = []
-
-    def add(self, handler=light, patience=QUICK, decoder=None):
-        bench = self.bench
-        decoder = decoder or Codec(bench.registry)
-        send = kafka.Sender(timeout=10.0).send_one
-        consumer = Consumer(
-            bench.group,
-            Receiver(bench.group, {bench.event_class: handler}, decoder),
-            client=kafka.consumer(bench.group, **CLIENT_OPTIONS),
-            send=send,
-            patience=patience,
-            chore=lambda: dead_letters.replay_requested(bench.group, send),
-        )
-        consumer.subscribe()
-        self.made.append(consumer)
-        return consumer
-
-    def close(self):
-        for consumer in self.made:
-            consumer.close()
-
 
 @pytest.fixture
 def readers(bench):
-    readers = Readers(bench)
+    readers = Crowd(bench)
     yield readers
     readers.close()
-
-
-def read_until(consumer, condition):
-    def step():
-        consumer.run_once()
-        return condition()
-
-    return wait_for(step)
 
 
 def letters_of(bench):
@@ -282,7 +244,7 @@ def wide():
 
 
 def test_partitions_move_to_a_second_consumer_and_back_without_a_second_effect(wide):
-    wide_readers = Readers(wide)
+    wide_readers = Crowd(wide)
     lamps = [wide.send_lamp(partition=number % 4) for number in range(40)]
     first = wide_readers.add()
     read_until(first, lambda: times_lit(lamps[0]) == 1)
