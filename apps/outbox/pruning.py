@@ -17,12 +17,13 @@ from django.conf import settings
 from django.db.models import Model, Q, QuerySet
 from django.utils import timezone
 
-from apps.outbox import kafka, offsets, slot_guard
-from apps.outbox.models import DeadLetter, OutboxEvent, ReceivedEvent
+from apps.outbox import kafka, offsets, slot_guard, trail
+from apps.outbox.models import DeadLetter, OperatorAction, OutboxEvent, ReceivedEvent
 from apps.outbox.transactions import transactional
 
 # Relays and consumers write down their work within minutes, whatever fails.
 SHORTEST = timedelta(hours=1)
+PRUNED, EVENTS = "prune", "events"
 State = OutboxEvent.State
 
 
@@ -43,7 +44,9 @@ class Chunk:
     removed: int
 
 
-def prune_events(older_than: timedelta, *, batch: int, dry_run: bool = False) -> Iterator[Chunk]:
+def prune_events(
+    older_than: timedelta, *, batch: int, by: str, dry_run: bool = False
+) -> Iterator[Chunk]:
     """Remove events that were published, or surely captured, before that time; no others.
 
     Raises:
@@ -54,7 +57,10 @@ def prune_events(older_than: timedelta, *, batch: int, dry_run: bool = False) ->
     confirmed = slot_guard.confirmed_until()
     if confirmed is not None:
         may_go |= Q(state=State.CAPTURED, occurred_at__lt=min(before, confirmed))
-    end = _first_id_at(before)
+    if not dry_run:
+        # From now on, a record without a row is no proof that nobody committed it.
+        trail.note(by, PRUNED, EVENTS, before.isoformat())
+    end = first_id_at(before)
     rows = OutboxEvent.objects.filter(pk__lt=end)
     yield from _walk(rows, may_go, batch, dry_run=dry_run)
 
@@ -83,7 +89,7 @@ def prune_inbox(group: str, *, batch: int, dry_run: bool = False) -> Iterator[Ch
         done |= Q(topic=topic, partition=partition, offset__lt=offset)
     # Events from elsewhere whose id is no UUIDv7 may sort behind the end, and stay.
     rows = ReceivedEvent.objects.filter(
-        pk__gte=f"{group}/", pk__lt=f"{group}/{_first_id_at(before)}"
+        pk__gte=f"{group}/", pk__lt=f"{group}/{first_id_at(before)}"
     )
     may_go = Q(received_at__lt=before) & done
     yield from _walk(rows, may_go, batch, dry_run=dry_run)
@@ -114,6 +120,13 @@ def _remove_letter(found: QuerySet[DeadLetter]) -> int:
     return found.delete()[0]
 
 
+def pruned_until() -> datetime | None:
+    """Return before when published events may have been removed; None if none ever were."""
+    actions = OperatorAction.objects.filter(target=EVENTS, action=PRUNED)
+    times = [datetime.fromisoformat(note) for note in actions.values_list("note", flat=True)]
+    return max(times, default=None)
+
+
 def _walk(rows: QuerySet[Model], may_go: Q, batch: int, *, dry_run: bool) -> Iterator[Chunk]:
     after = None
     while True:
@@ -133,6 +146,6 @@ def _before(older_than: timedelta) -> datetime:
     return timezone.now() - older_than
 
 
-def _first_id_at(instant: datetime) -> uuid.UUID:
+def first_id_at(instant: datetime) -> uuid.UUID:
     """Return the least UUIDv7 of that millisecond."""
     return uuid.UUID(int=int(instant.timestamp() * 1000) << 80)

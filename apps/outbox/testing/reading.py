@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields as fields_of
@@ -12,24 +11,21 @@ from typing import Any
 
 import fastavro
 import orjson
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
-from apps.outbox import kafka
 from apps.outbox.codec import Codec, Schemas, decode_record
-from apps.outbox.consumer import to_record
 from apps.outbox.dead_letters import Headers, Record
 from apps.outbox.events import Event as Publishable
 from apps.outbox.events import record_name
-from apps.outbox.failures import Poison, Unavailable
+from apps.outbox.failures import Poison
 from apps.outbox.models import DeadLetter, OutboxEvent, ParkedRecord, ReceivedEvent
 from apps.outbox.publish import plain
 from apps.outbox.receiver import event_id
 from apps.outbox.records import Row as OutboxRow
 from apps.outbox.records import build_record
+from apps.outbox.rereading import read_records
 from apps.outbox.schemas import local_schemas
 from apps.outbox.testing.history import Delivery, Event, Letter, Reading, Row
 
-SILENCE_SECONDS = 30.0
 CHUNK = 1000
 
 
@@ -60,23 +56,8 @@ def read_topic(topic: str, schemas: Schemas | None = None) -> Iterator[Delivery]
     Raises:
         Unavailable: Kafka says nothing for half a minute.
     """
-    client = kafka.consumer(
-        f"history-{uuid.uuid4().hex}",
-        **{"enable.partition.eof": True, "queued.max.messages.kbytes": 16_384},
-    )
-    try:
-        known = client.list_topics(topic, timeout=SILENCE_SECONDS).topics[topic]
-        open_partitions = set(known.partitions)
-        client.assign([TopicPartition(topic, each, OFFSET_BEGINNING) for each in open_partitions])
-        while open_partitions:
-            polled = _poll(client, topic)
-            error = polled.error()
-            if error is None:
-                yield delivery_of(to_record(polled), schemas)
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 (Kafka names it so)
-                open_partitions.discard(polled.partition())
-    finally:
-        client.close()
+    for record in read_records(topic):
+        yield delivery_of(record, schemas)
 
 
 def read_topics(topics: Iterable[str], schemas: Schemas | None = None) -> Iterator[Delivery]:
@@ -159,14 +140,6 @@ def read_group(
         waiting=frozenset(parked.values_list("event_id", flat=True)),
         effects=effects,
     )
-
-
-def _poll(client: Consumer, topic: str) -> Any:  # noqa: ANN401 (the client has no type of it)
-    deadline = time.monotonic() + SILENCE_SECONDS
-    while (polled := client.poll(1.0)) is None:
-        if time.monotonic() > deadline:
-            raise Unavailable(f"Kafka has said nothing of {topic} for {SILENCE_SECONDS:.0f} s.")
-    return polled
 
 
 def _row(model: OutboxEvent) -> OutboxRow:

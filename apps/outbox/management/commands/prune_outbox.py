@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import getpass
 import re
 from argparse import ArgumentTypeError
 from collections.abc import Iterable
@@ -47,7 +48,7 @@ INBOX_RETENTION_SECONDS. Interrupting it is harmless: it goes on where rows are 
             raise CommandError("--batch is at least 1.")
         verb = "would go" if dry_run else "removed"
         try:
-            events = pruning.prune_events(age, batch=batch, dry_run=dry_run)
+            events = pruning.prune_events(age, batch=batch, by=getpass.getuser(), dry_run=dry_run)
             self._follow(f"events older than {display.duration(age.total_seconds())}", verb, events)
             letters = pruning.prune_letters(age, dry_run=dry_run)
             self.stdout.write(f"{letters:,} decided dead letters {verb}.")

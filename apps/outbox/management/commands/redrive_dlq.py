@@ -3,15 +3,14 @@ from __future__ import annotations
 import getpass
 import time
 import uuid
-from argparse import ArgumentTypeError
 from contextlib import closing
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
 from apps.outbox import dead_letters, display, kafka
+from apps.outbox.management.arguments import instant
 from apps.outbox.management.base import OutboxCommand
 from apps.outbox.models import DeadLetter
 from apps.outbox.redrive import decide_all
@@ -40,8 +39,8 @@ kept. Interrupting it is harmless, too: what was not replayed stays open.
         which.add_argument("--group", default="", help="those of this consumer group")
         which.add_argument("--kind", default="", help="those with this kind of error")
         which.add_argument("--key", default="", help="those of this key")
-        which.add_argument("--since", type=_instant, metavar="TIME", help="failed then or later")
-        which.add_argument("--until", type=_instant, metavar="TIME", help="failed before then")
+        which.add_argument("--since", type=instant, metavar="TIME", help="failed then or later")
+        which.add_argument("--until", type=instant, metavar="TIME", help="failed before then")
         which.add_argument("--id", type=uuid.UUID, action="append", default=[], help="this one")
         which.add_argument("--all", action="store_true", help="all of them")
         what = parser.add_argument_group("what to do (they are replayed if nothing else is said)")
@@ -95,13 +94,3 @@ kept. Interrupting it is harmless, too: what was not replayed stays open.
                 self.stdout.write(f"{done} of {len(letters)}: {action} done.")
         if refusals:
             raise CommandError("\n".join(refusals))
-
-
-def _instant(text: str) -> datetime:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError as exc:
-        raise ArgumentTypeError(
-            f"{text!r} is no time: write 2026-03-01 or 2026-03-01T12:30."
-        ) from exc
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
