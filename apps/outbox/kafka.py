@@ -16,32 +16,30 @@ from typing import Any
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
-from django.conf import settings
 
+from apps.outbox.clients import client_settings, fenced_settings, producer_settings
 from apps.outbox.dead_letters import Headers, Record
+from apps.outbox.failures import LeaseLost
 
 log = structlog.get_logger(__name__)
 
 TIMEOUT_SECONDS = 30.0
 TICK_SECONDS = 0.5
-LARGEST_RECORD = 1_000_000
+
+SHUT_OUT = frozenset(
+    {
+        KafkaError._FENCED,  # noqa: SLF001 (Kafka's client names its own errors so)
+        KafkaError._FATAL,  # noqa: SLF001
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.PRODUCER_FENCED,
+    }
+)
 
 Results = list[KafkaError | None]
 
 
 class Forked(Exception):
     """A sender was used in another process than the one that made its producer."""
-
-
-def client_settings() -> dict[str, Any]:
-    """Return what all of Kafka's clients share."""
-    return {
-        "bootstrap.servers": settings.KAFKA_BOOTSTRAP_SERVERS,
-        "client.id": f"{settings.SERVICE_NAME}-{os.getpid()}",
-        "error_cb": _log_error,
-        "log_level": 2,
-        "reconnect.backoff.max.ms": 2000,
-    }
 
 
 def admin() -> AdminClient:
@@ -116,7 +114,14 @@ class Sender:
         self._owner = owner
 
     def fence(self, owner: str) -> None:
-        """Shut out whoever still sends under this name."""
+        """Shut out whoever still sends under this name, once and for all.
+
+        Raises:
+            KafkaException: Kafka is away.
+        """
+        if self._is_fenced:
+            # The broker aborts what was begun under the name, and refuses its holder from now on.
+            Producer(fenced_settings(owner)).init_transactions(self._timeout)
 
     def send_one(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, /
@@ -153,6 +158,8 @@ class Sender:
         """Hand the records over without waiting for the brokers; `land` does, before the next."""
         flight = Flight(records)
         with self._ending_with(flight):
+            if self._is_fenced:
+                self._own_producer().begin_transaction()
             self._hand_over(flight, waiting)
         return flight
 
@@ -161,8 +168,14 @@ class Sender:
         if flight.fault is None:
             with self._ending_with(flight):
                 self._wait_for_brokers(waiting)
+                if self._is_fenced and any(
+                    error.code() in SHUT_OUT for error in flight.errors.values()
+                ):
+                    raise LeaseLost(self._owner)
         if flight.fault is None:
             results: Results = [flight.errors.get(i) for i in range(len(flight.records))]
+            if self._is_fenced:
+                results = self._commit(flight, results, waiting)
         else:
             # Brokers refuse a batch for one bad record; the producer has stopped at that gap.
             log.warning(
@@ -191,7 +204,9 @@ class Sender:
             yield
         except (KafkaException, SystemError) as exc:
             self._discard()
-            if not has_ended(exc):
+            if self._is_fenced and is_shut_out(exc):
+                raise LeaseLost(self._owner) from exc
+            if self._is_fenced or not has_ended(exc):
                 raise
             flight.fault = exc
         except BaseException:
@@ -215,6 +230,41 @@ class Sender:
         while self._own_producer().flush(TICK_SECONDS):
             waiting()
             _check(deadline)
+
+    def _commit(self, flight: Flight, results: Results, waiting: Callable[[], None]) -> Results:
+        """End the transaction; if one of its records was refused, send the others without it."""
+        producer = self._own_producer()
+        with self._ending_with(flight):
+            if not any(results):
+                producer.commit_transaction(self._timeout)
+                return results
+            producer.abort_transaction(self._timeout)
+            # librdkafka 2.16 purges the next transaction with the one that was aborted.
+            self._discard()
+        if len(flight.records) == 1:
+            return results
+        # Brokers refuse a record together with those that travelled with it.
+        refused = {
+            (each.topic, each.key)
+            for each, error in zip(flight.records, results, strict=True)
+            if error
+        }
+        others = [each for each in flight.records if (each.topic, each.key) not in refused]
+        sent = iter(self.send(others, waiting=waiting)) if others else iter(())
+        failed: dict[tuple[str, bytes | None], KafkaError] = {}
+        found: Results = []
+        for each in flight.records:
+            place = (each.topic, each.key)
+            if place not in refused:
+                found.append(next(sent))
+                continue
+            if place not in failed:
+                [error] = self.send([each], waiting=waiting)
+                waiting()
+                if error is not None:
+                    failed[place] = error
+            found.append(failed.get(place))
+        return found
 
     def _send_singly(self, records: Sequence[Record], waiting: Callable[[], None]) -> Results:
         """Send one after the other, to find out which one is refused, and nothing behind it."""
@@ -268,13 +318,20 @@ class Sender:
     def _own_producer(self) -> Producer:
         pid = os.getpid()
         if self._producer is None:
-            self._producer, self._pid = Producer(producer_settings() | self._options), pid
+            self._producer, self._pid = self._make_producer(), pid
         if self._pid != pid:
             raise Forked(
                 f"This producer belongs to process {self._pid} and would deliver nothing from "
                 f"{pid}. Make the Sender after the fork."
             )
         return self._producer
+
+    def _make_producer(self) -> Producer:
+        if not self._is_fenced:
+            return Producer(producer_settings() | self._options)
+        producer = Producer(fenced_settings(self._owner) | self._options)
+        producer.init_transactions(self._timeout)
+        return producer
 
     def _discard(self) -> None:
         producer, self._producer = self._producer, None
@@ -284,25 +341,15 @@ class Sender:
                 producer.flush(TICK_SECONDS)
 
 
-def producer_settings() -> dict[str, Any]:
-    """Return the settings of a producer whose acknowledged records are safe and in order."""
-    return client_settings() | {
-        "acks": "all",
-        "enable.idempotence": True,
-        # A batch that fails for good ends the producer instead of leaving a gap before the next.
-        "enable.gapless.guarantee": True,
-        # A message never times out by itself, since the next one of its key would overtake it.
-        "message.timeout.ms": 0,
-        "message.max.bytes": LARGEST_RECORD,
-        # Long enough for a topic just created to be known, short enough for the others to go on.
-        "topic.metadata.propagation.max.ms": 5000,
-        # Nobody waits this long: a flush sends at once what is queued.
-        "linger.ms": 5,
-        # A batch has arrived when nothing is queued and no error was reported. A report of success
-        # for each record would cost as much as sending it.
-        "delivery.report.only.error": True,
-        "compression.type": "lz4",
-    }
+def is_shut_out(exc: BaseException) -> bool:
+    """Say whether somebody else has fenced the name under which this producer sends.
+
+    A SystemError is what Python makes of a fatal error: here, to join anew mends each of them.
+    """
+    return isinstance(exc, SystemError) or (
+        isinstance(exc, KafkaException)
+        and (bool(exc.args[0].fatal()) or exc.args[0].code() in SHUT_OUT)
+    )
 
 
 def has_ended(exc: BaseException) -> bool:
@@ -335,9 +382,3 @@ def _hold_back(records: Sequence[Record], results: Results) -> Results:
             failed.setdefault(place, error)
         held.append(failed.get(place))
     return held
-
-
-def _log_error(error: KafkaError) -> None:
-    if error.code() == KafkaError._TRANSPORT:  # noqa: SLF001
-        return  # repeated for each attempt to connect; that all brokers are down is said as well
-    log.warning("kafka_client", error=error.str(), code=error.name(), fatal=error.fatal())

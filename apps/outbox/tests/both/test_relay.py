@@ -25,7 +25,6 @@ from apps.outbox.tests.sending import (
     Bench,
     drain,
     event_class,
-    first_deliveries,
     publish_all,
     spoil,
     versions_of,

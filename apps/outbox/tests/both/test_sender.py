@@ -10,6 +10,7 @@ from confluent_kafka.admin import NewTopic
 
 from apps.outbox import kafka
 from apps.outbox.dead_letters import Record
+from apps.outbox.failures import LeaseLost
 from apps.outbox.kafka import Forked, Sender, has_ended
 from apps.outbox.tests.sending import wait_for
 
@@ -141,3 +142,56 @@ def test_sender_of_the_parent_refuses_to_work_in_a_forked_child(sender, topic, m
             sender.send([record(topic, b"a")])
 
     assert sender.send([record(topic, b"a")]) == [None]
+
+
+@pytest.fixture
+def fenced():
+    """Senders that send in transactions, each under a name of its own."""
+    made = []
+
+    def make():
+        sender = Sender(timeout=30.0, is_fenced=True)
+        sender.adopt(uuid.uuid4().hex)
+        made.append(sender)
+        return sender
+
+    yield make
+    for sender in made:
+        sender.close()
+
+
+def test_batch_in_a_transaction_arrives_in_order(fenced, topic):
+    sender = fenced()
+    records = [record(topic, b"k", mark=str(n).encode()) for n in range(100)]
+
+    assert sender.send(records[:50]) == [None] * 50
+    assert sender.send(records[50:]) == [None] * 50
+    assert values_on(topic, 100) == [each.value for each in records]
+
+
+def test_refused_record_is_left_out_of_its_transaction_with_what_is_behind_it(fenced, topic):
+    first, large, behind = record(topic, b"a"), record(topic, b"a", 50_000), record(topic, b"a")
+    other = record(topic, b"b")
+
+    results = fenced().send([first, large, behind, other])
+
+    assert [error and error.code() for error in results] == [
+        None,
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        None,
+    ]
+    assert set(values_on(topic, 2)) == {first.value, other.value}
+
+
+def test_nothing_that_a_fenced_sender_still_holds_ever_arrives(fenced, topic):
+    late, successor = fenced(), fenced()
+    late.send([record(topic, b"a", mark=b"1")])
+    flight = late.begin([record(topic, b"a", mark=b"2")])
+
+    successor.fence(late._owner)
+    with pytest.raises(LeaseLost):
+        late.land(flight)
+    successor.send([record(topic, b"a", mark=b"3")])
+
+    assert [value[:1] for value in values_on(topic, 2)] == [b"1", b"3"]
