@@ -53,7 +53,9 @@ class Actor:
         return self.process is not None and self.process.poll() is None
 
     def start(self):
-        self.process = subprocess.Popen(self.command, env=os.environ | {"LOG_LEVEL": "CRITICAL"})
+        self.process = subprocess.Popen(
+            self.command, env=os.environ | {"LOG_LEVEL": os.environ.get("CHAOS_LOG", "CRITICAL")}
+        )
         self.resumes_at = None
 
     def signal(self, number):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import random
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -21,12 +23,19 @@ SEED = os.environ.get("OUTBOX_CHAOS_SEED")
 SEEDS = (2026, "random") if SEED is None else (int(SEED),)
 
 
+@pytest.fixture
+def directory():
+    """Return a directory that no other run of pytest tidies up meanwhile."""
+    with TemporaryDirectory() as name:
+        yield Path(name)
+
+
 @pytest.mark.timeout(SECONDS + 400)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_nothing_is_lost_invented_torn_reordered_or_doubled(sending, tmp_path, seed):
+def test_nothing_is_lost_invented_torn_reordered_or_doubled(sending, seed, directory):
     seed = random.randrange(10**6) if seed == "random" else seed
     print(f"OUTBOX_CHAOS_SEED={seed}")  # noqa: T201 (to see it again, when it fails)
-    chaos = Chaos(sending, seed, tmp_path)
+    chaos = Chaos(sending, seed, directory)
     try:
         chaos.run(SECONDS)
         chaos.drain()
