@@ -74,6 +74,7 @@ class Chaos:
     bench: object
     seed: int
     directory: object
+    is_fenced: bool = False
     faults: list[Fault] = field(default_factory=list)
     crashes: list[str] = field(default_factory=list)
 
@@ -150,11 +151,13 @@ class Chaos:
         )
 
     def _relay(self, number, common):
-        options = {"batch": BATCH, "lease_seconds": LEASE_SECONDS, "owner": uuid.uuid4().hex}
+        options = {"batch": BATCH, "lease_seconds": LEASE_SECONDS, "owner": f"relay-{number}"}
+        options["is_fenced"] = self.is_fenced
         return Actor(
             f"relay {number}",
             _command("apps.outbox.tests.relay_process", json.dumps(common | options)),
-            in_flight=MOST_UNMARKED,
+            # What brokers have shut out never appears, and what has appeared is found there.
+            in_flight=0 if self.is_fenced else MOST_UNMARKED,
         )
 
     def _writer(self, number, common):

@@ -27,7 +27,7 @@ if __name__ == "__main__":
         Relay(
             open_store(),
             Codec(Registry.from_settings()),
-            Sender(),
+            Sender(is_fenced=options.get("is_fenced", False)),
             owner=options["owner"],
             batch=options["batch"],
             lease_seconds=options["lease_seconds"],
