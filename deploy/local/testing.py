@@ -53,13 +53,14 @@ PARTS: dict[str, Part] = {
     "core": Part(("apps/core/tests",), "tickets", "servers"),
     "core-postgresql": Part(("apps/core/tests/integration",), "orders", "servers"),
     "outbox": Part(
-        tuple(f"apps/outbox/tests/{kind}" for kind in ("unit", "both", "mongodb")),
+        tuple(f"apps/outbox/tests/{kind}" for kind in ("unit", "both", "mongodb", "standalone")),
         *("tickets", "servers", SIDE_BY_SIDE),
     ),
     "outbox-postgresql": Part(
-        ("apps/outbox/tests/both", "apps/outbox/tests/postgresql"),
+        tuple(f"apps/outbox/tests/{kind}" for kind in ("both", "postgresql", "standalone")),
         *("orders", "servers", SIDE_BY_SIDE),
     ),
+    "bench": Part(("bench/tests",), "", "servers", SIDE_BY_SIDE),
     "auth": Part(("apps/auth",), "auth", "servers"),
     "tickets": Part(("apps/tickets",), "tickets", "servers"),
     "orders": Part(("apps/orders",), "orders", "servers"),
