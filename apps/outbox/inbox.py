@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import count, groupby
+from typing import Any, NamedTuple
 
 from django.db import IntegrityError
 from django.utils import timezone
@@ -37,8 +38,35 @@ class Message:
 
 
 Handler = Callable[[Any], None]
-Read = tuple[Message, Handler] | None
-"""A message and what to hand its event to; None is a record that nobody reads."""
+
+
+class Together:
+    """A handler of many events at once, for effects that the store takes in one statement.
+
+    It is given those of its type that follow each other, oldest first, and often just one. What it
+    publishes is caused by no single event: a handler that publishes takes one event at a time.
+
+    Args:
+        handle: changes the store as the events say, all of them or none.
+    """
+
+    def __init__(self, handle: Callable[[list[Any]], None]) -> None:
+        self.handle = handle
+
+    def __call__(self, event: Any) -> None:  # noqa: ANN401 (any event)
+        self.handle([event])
+
+
+class Work(NamedTuple):
+    """A message and what to hand its event to."""
+
+    message: Message
+    handler: Handler
+    together: Together | None = None
+
+
+Read = Work | None
+"""None is a record that nobody reads."""
 
 
 class Apart(Exception):
@@ -99,7 +127,7 @@ def process_together(
     Raises:
         Apart: they cannot take effect together; nothing has happened.
     """
-    ids = {read[0].inbox_id for read in reads if read is not None}
+    ids = {read.message.inbox_id for read in reads if read is not None}
     known = set(ReceivedEvent.objects.filter(pk__in=ids).values_list("pk", flat=True))
     tries = 0
     at: int | None = None
@@ -111,20 +139,20 @@ def process_together(
             raise Apart(None)
         ends = time.monotonic() + BATCH_SECONDS
         seen = set(known)
-        notes: list[ReceivedEvent] = []
+        fresh: list[Message] = []
         ran: list[bool] = []
-        for at, read in enumerate(reads):  # noqa: B007 (looked at after a failure)
-            is_new = read is not None and read[0].inbox_id not in seen
-            if read is not None and is_new:
-                message, handler = read
-                handler(message.event)
-                notes.append(_note(message))
-                seen.add(message.inbox_id)
-            ran.append(is_new)
+        for run in _runs(reads):
+            # Which of several that were handled together has failed, nobody can say.
+            at = len(ran) if len(run) == 1 else len(ran) or None
+            are_new = [read is not None and _is_new(read.message, seen) for read in run]
+            new = [read for read, is_new in zip(run, are_new, strict=True) if read and is_new]
+            _handle(new)
+            fresh += [read.message for read in new]
+            ran += are_new
             if time.monotonic() > ends:
                 break
         at = None
-        ReceivedEvent.objects.bulk_create(notes)
+        ReceivedEvent.objects.bulk_create([_note(message) for message in fresh])
         also(len(ran))
         return ran
 
@@ -137,6 +165,31 @@ def process_together(
         raise Apart(at) from exc
     except Exception as exc:
         raise Apart(at, exc) from exc
+
+
+def _runs(reads: Sequence[Read]) -> Iterator[list[Read]]:
+    """Return what is to be handled at once: one, or those that follow each other and may be."""
+    places = count()
+    for _, run in groupby(
+        reads, lambda read: id(read.together) if read and read.together else -next(places)
+    ):
+        yield list(run)
+
+
+def _is_new(message: Message, seen: set[str]) -> bool:
+    is_new = message.inbox_id not in seen
+    seen.add(message.inbox_id)
+    return is_new
+
+
+def _handle(works: list[Work]) -> None:
+    match works:
+        case []:
+            return
+        case [work]:
+            work.handler(work.message.event)
+        case [Work(together=Together() as together), *_]:
+            together.handle([work.message.event for work in works])
 
 
 @transactional

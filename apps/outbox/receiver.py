@@ -12,7 +12,16 @@ from apps.outbox import tracing
 from apps.outbox.dead_letters import EVENT_ID, NAMESPACE, Record
 from apps.outbox.events import Event, record_name
 from apps.outbox.failures import Poison, is_outage
-from apps.outbox.inbox import Apart, Handler, Message, Read, process_once, process_together
+from apps.outbox.inbox import (
+    Apart,
+    Handler,
+    Message,
+    Read,
+    Together,
+    Work,
+    process_once,
+    process_together,
+)
 from apps.outbox.topics import retry_topic, tier_pattern
 
 LONGEST_EVENT_ID = 64
@@ -79,7 +88,7 @@ class Receiver:
             Exception: whatever the handler raises.
         """
         read = self._read(record)
-        has_run = read is not None and process_once(*read, also)
+        has_run = read is not None and process_once(read.message, read.handler, also)
         if not has_run:
             also()
         return _outcome(read, has_run)
@@ -151,7 +160,7 @@ class Receiver:
             with tracing.processing(record, self._group, message.event_id):
                 handler(event)
 
-        return message, handle
+        return Work(message, handle, handler if isinstance(handler, Together) else None)
 
     def _refuse_strangers(self, name: str, topic: str) -> None:
         """A topic belongs to one service, whose new types we skip; others' records are mistakes."""

@@ -53,6 +53,15 @@ def test_dead_letter_and_retry_topics_follow_from_who_reads_what(names):
     }
 
 
+def test_retry_tiers_are_for_those_who_do_not_ask_for_order(names, settings):
+    settings.CONSUMER_ORDERING = "none"
+    settings.OUTBOX_RETRY_DELAYS_SECONDS = (5, 600)
+
+    tiers = {topic.name: topic.partitions for topic in wanted_topics() if "retry." in topic.name}
+
+    assert tiers == {f"{names}.diggers.retry.5s": 2, f"{names}.diggers.retry.10m": 2}
+
+
 def test_topics_are_created_once(names):
     first, second = io.StringIO(), io.StringIO()
 

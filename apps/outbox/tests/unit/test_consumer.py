@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from apps.outbox import burials, tiers
 from apps.outbox.consumer import Consumer, to_record
+from apps.outbox.dead_letters import Record
 from apps.outbox.failures import Unavailable
 from apps.outbox.lanes import Patience
 from apps.outbox.receiver import Outcome
@@ -238,3 +240,141 @@ def test_waits_double_up_to_a_limit_and_are_scattered(failures, least, most):
 
     assert all(least <= wait <= most for wait in waits)
     assert len(set(waits)) > 1
+
+
+def test_records_of_all_partitions_are_tried_together_each_partition_in_its_order():
+    messages = [FakeMessage(partition=n % 2, offset=n // 2) for n in range(6)]
+    client = FakeClient(*messages)
+    receiver = FakeReceiver(otherwise=DONE)
+    consumer, _ = make(client, receiver)
+
+    turn(consumer, 1)
+
+    assert receiver.received == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2)]
+    assert sorted(client.commits) == [(0, 3, True), (1, 3, True)]
+
+
+def test_no_more_is_taken_than_fits_into_a_batch():
+    client = FakeClient(*[FakeMessage(offset=n) for n in range(5)])
+    receiver = FakeReceiver(otherwise=DONE)
+    consumer, _ = make(client, receiver, batch=3)
+
+    turn(consumer, 1)
+
+    assert receiver.received == [(0, 0), (0, 1), (0, 2)]
+
+
+def test_only_what_took_effect_of_a_batch_is_committed():
+    client = FakeClient(*[FakeMessage(offset=n) for n in range(3)])
+    receiver = FakeReceiver(DONE, ValueError("a bug"), otherwise=DONE)
+    consumer, clock = make(client, receiver)
+
+    turn(consumer, 2)
+    first = list(client.commits)
+    for _ in range(3):
+        clock.now += 1
+        turn(consumer, 1)
+
+    assert first == [(0, 1, True)]
+    assert client.commits[-1] == (0, 3, True)
+    assert receiver.received == [(0, 0), (0, 1), (0, 1), (0, 2)]
+
+
+def test_batches_shrink_when_one_fails_and_grow_again():
+    client = FakeClient(*[FakeMessage(offset=n) for n in range(7)])
+    receiver = FakeReceiver(ValueError("a bug"), otherwise=DONE)
+    consumer, clock = make(client, receiver, batch=4)
+    sizes = []
+    receive_all = receiver.receive_all
+    receiver.receive_all = lambda records, *rest: (
+        sizes.append(len(records)) or receive_all(records, *rest)
+    )
+
+    turn(consumer, 1)
+    clock.now += 1
+    turn(consumer, 3)
+
+    assert sizes == [4, 2, 4, 1]
+
+
+def test_a_record_that_keeps_failing_is_parked_with_those_of_its_key_and_others_go_on():
+    client = FakeClient(
+        FakeMessage(offset=0),
+        FakeMessage(offset=1),
+        FakeMessage(offset=2, key=b"other"),
+        FakeMessage(offset=3),
+    )
+    parking = FakeParking()
+    receiver = FakeReceiver(ValueError("a bug"), otherwise=DONE)
+    consumer, clock = make(
+        client, receiver, parking=parking, patience=Patience(attempts=1, delays=(5,))
+    )
+
+    for _ in range(3):
+        turn(consumer, 1)
+        clock.now += 1
+
+    [(head, failure, delay)] = parking.heads
+    assert (head.offset, failure.attempts, delay) == (0, 1, 5)
+    assert [record.offset for record in parking.behind] == [1, 3]
+    assert receiver.received == [(0, 0), (0, 2)]
+    assert client.commits[-1] == (0, 4, True)
+
+
+def test_an_outage_while_a_record_is_parked_does_not_try_it_again():
+    class AwayAtFirst(FakeParking):
+        tries = 0
+
+        def park(self, *args):
+            self.tries += 1
+            if self.tries == 1:
+                raise Unavailable("away")
+            super().park(*args)
+
+    client = FakeClient(FakeMessage(offset=4))
+    parking = AwayAtFirst()
+    receiver = FakeReceiver(ValueError("a bug"), otherwise=DONE)
+    consumer, clock = make(
+        client, receiver, parking=parking, patience=Patience(attempts=1, delays=(5,))
+    )
+
+    turn(consumer, 1)
+    waiting = list(client.commits)
+    clock.now += 10
+    turn(consumer, 1)
+
+    assert waiting == []
+    assert receiver.received == [(0, 4)]
+    assert [failure.attempts for _, failure, _ in parking.heads] == [1]
+    assert client.commits == [(0, 5, True)]
+
+
+def test_a_tier_is_paused_until_its_first_record_is_due():
+    failed = burials.failed("readers", ValueError("x"), attempts=3, first_failed_at=None)
+    record = Record(topic="test.lamps", partition=0, offset=4, key=b"lamp", value=b"v")
+    headers = tiers.wrap(record, failed, 60)
+    tier = "test.lamps.readers.retry.1m"
+    client = FakeClient(FakeMessage(tier, offset=9, headers=headers), FakeMessage(offset=8))
+    receiver = FakeReceiver(otherwise=DONE)
+    consumer, _ = make(client, receiver)
+
+    turn(consumer, 1)
+
+    assert receiver.received == [(0, 8)]
+    assert client.paused == {(tier, 0)}
+    assert client.commits == [(0, 9, True)]
+
+
+def test_blocked_keys_are_learnt_before_a_partition_is_worked_on_and_forgotten_with_it():
+    client = FakeClient()
+    parking = FakeParking()
+    consumer, _ = make(client, FakeReceiver(), parking=parking)
+    place = TopicPartition("test.lamps", 3)
+
+    client.callbacks["on_assign"](client, [place])
+    turn(consumer, 1)
+    known = set(parking.taken)
+    client.callbacks["on_revoke"](client, [place])
+
+    assert known == {("test.lamps", 3)}
+    assert parking.taken == set()
