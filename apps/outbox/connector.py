@@ -24,6 +24,7 @@ from apps.outbox.transactions import transactional
 log = structlog.get_logger(__name__)
 
 TABLE = "outbox_event"
+CONNECTOR_CLASS = "io.debezium.connector.postgresql.PostgresConnector"
 HEADERS = (
     "type",
     "record",
@@ -55,12 +56,13 @@ def configuration(connector: str, raw_topic: str) -> dict[str, str]:
     database = connection.settings_dict
     slot = slot_name(connector)
     return {
-        "connector.class": "io.debezium.connector.postgresql.PostgresConnector",
+        "connector.class": CONNECTOR_CLASS,
         "tasks.max": "1",
         "database.hostname": str(database["HOST"]),
         "database.port": str(database["PORT"] or 5432),
         "database.user": str(database["USER"]),
-        "database.password": str(database["PASSWORD"]),
+        # Whoever may read Connect's configurations reads this: better what Connect looks up itself.
+        "database.password": settings.OUTBOX_CONNECTOR_PASSWORD or str(database["PASSWORD"]),
         "database.dbname": str(database["NAME"]),
         "topic.prefix": connector,
         "plugin.name": "pgoutput",
@@ -167,12 +169,8 @@ class Connect:
 
     def apply(self, wanted: dict[str, str]) -> bool:
         """Put the configuration in place, and return whether it is different from before."""
-        current = self._http.get(f"{self._path}/config")
-        if current.status_code == HTTPStatus.OK:
-            if {k: v for k, v in current.json().items() if k != "name"} == wanted:
-                return False
-        elif current.status_code != HTTPStatus.NOT_FOUND:
-            _refuse(current)
+        if self.running_configuration() == wanted:
+            return False
         answer = self._patiently(lambda: self._http.put(f"{self._path}/config", json=wanted))
         if answer.is_error:
             _refuse(answer)
@@ -203,6 +201,30 @@ class Connect:
                 has_restarted = True
             time.sleep(POLL_SECONDS)
         raise ConnectorFailed(f"After {timeout:.0f} s its states are {states or 'not known'}.")
+
+    def running_configuration(self) -> dict[str, str] | None:
+        """Return the connector's configuration as Connect has it; None without a connector."""
+        answer = self._http.get(f"{self._path}/config")
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return None
+        if answer.is_error:
+            _refuse(answer)
+        return {name: value for name, value in answer.json().items() if name != "name"}
+
+    def states(self) -> list[str]:
+        """Return the states of the connector and its tasks; none if there is no connector."""
+        answer = self._http.get(f"{self._path}/status")
+        status = answer.json() if answer.status_code == HTTPStatus.OK else {}
+        parts = [status["connector"], *status["tasks"]] if status else []
+        return [part["state"] for part in parts]
+
+    def plugin_version(self) -> str | None:
+        """Return the version of Debezium's connector; None if Connect has none."""
+        answer = self._http.get("/connector-plugins")
+        answer.raise_for_status()
+        return next(
+            (each["version"] for each in answer.json() if each["class"] == CONNECTOR_CLASS), None
+        )
 
     def confirmed_lsn(self) -> int | None:
         """Return how far the raw topic has the rows, by Connect's own record; None if unknown."""

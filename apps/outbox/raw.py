@@ -5,15 +5,14 @@ after the brokers' acknowledgement: a crash loses no record. It repeats few: wha
 again, and what a worker sent and did not commit before it died, is known by the event's id, as
 far back as `recent` remembers.
 
-Rows of the state `pending` are a relay's, and only passed by. While a relay still has some of
-them, rows that came after them wait: so the transport can be changed with writers at work.
+Rows of the state `pending` are a relay's, unless the relay's time is over (see switching): then
+they are sent from here, in their place.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -26,16 +25,19 @@ from django.conf import settings
 from django.db import close_old_connections
 from django.utils import timezone
 
-from apps.outbox import dead_letters, kafka, metrics, slot_guard
+from apps.outbox import dead_letters, kafka, metrics, monitoring, slot_guard, takeover, tracing
 from apps.outbox.codec import Codec
+from apps.outbox.context import correlation_id
 from apps.outbox.dead_letters import Failure, Headers, Record, Stage
 from apps.outbox.failures import Poison, Unavailable, is_outage
+from apps.outbox.judging import OBSERVED_ROWS
 from apps.outbox.models import OutboxEvent
 from apps.outbox.provisioning import RAW
-from apps.outbox.reading import read_headers, to_record
+from apps.outbox.raw_rows import columns_of, row_of
+from apps.outbox.reading import to_record
 from apps.outbox.receiver import LONGEST_EVENT_ID
 from apps.outbox.recent import Recent, ids_at_the_tail
-from apps.outbox.records import Row, build_record
+from apps.outbox.records import build_record
 from apps.outbox.registry import Registry
 from apps.outbox.relay import FIRST_DELAY_SECONDS, REFUSED_FOR_GOOD, Outbound
 from apps.outbox.topics import dead_letter_topic
@@ -57,10 +59,6 @@ PENDING = OutboxEvent.State.PENDING.value.encode()
 
 class SlotFault(Unavailable):
     """The replication slot was lost or made anew: rows may be missing that come before these."""
-
-
-class RelayBehind(Unavailable):
-    """A relay has not sent all rows yet that come before these."""
 
 
 class Client(Protocol):
@@ -93,7 +91,7 @@ class RawWorker:
         client: a Kafka consumer that commits nothing by itself.
         codec: encodes the payloads.
         sender: hands records to Kafka.
-        relay_is_behind: says whether rows wait for a relay.
+        take_over: returns which of these events, written for a relay, are to be sent from here.
         guard: returns the replication slot's fault, or nothing.
         alive: called with each round of the loop.
         tail: returns the ids of the last events of these topics.
@@ -108,7 +106,7 @@ class RawWorker:
         client: Client,
         codec: Codec,
         sender: Outbound,
-        relay_is_behind: Callable[[], bool] = lambda: False,
+        take_over: Callable[[list[bytes]], set[bytes]] = lambda _: set(),
         guard: Callable[[], str] = lambda: "",
         alive: Callable[[], None] = lambda: None,
         tail: Callable[[Iterable[str]], list[bytes]] = ids_at_the_tail,
@@ -119,17 +117,16 @@ class RawWorker:
         self._client = client
         self._codec = codec
         self._sender = sender
-        self._relay_is_behind = relay_is_behind
+        self._take_over = take_over
         self._guard = guard
         self._alive = alive
         self._tail = tail
         self._clock = clock
         self._stopping = threading.Event()
         self._outages = 0
+        self._is_joined = False
         self._fault = ""
         self._guarded_at = float("-inf")
-        # True until it is known that no relay has rows that come before those on the raw topic.
-        self._may_be_behind = True
         self._recent = Recent()
         self._recalled: set[str] = set()
         self._done: dict[tuple[str, int], int] = {}
@@ -176,6 +173,8 @@ class RawWorker:
         self._watch_the_slot()
         messages = [message for message in self._take() if _is_record(message)]
         if not messages:
+            if self._is_joined and not self._outages:
+                monitoring.well()
             return False
         try:
             self._work(messages)
@@ -185,6 +184,7 @@ class RawWorker:
             self._go_back(messages, exc)
         else:
             self._outages = 0
+            monitoring.well()
             for message in messages:
                 self._done[_place(message)] = (message.offset() or 0) + 1
             self._commit(asynchronous=True)
@@ -200,42 +200,38 @@ class RawWorker:
         if self._clock() < self._guarded_at + CHORE_SECONDS:
             return
         self._guarded_at = self._clock()
-        before, self._fault = self._fault, self._guard()
-        if before and not self._fault:
-            # What was missing is a relay's to send, or has just been sent by one.
-            self._may_be_behind = True
+        try:
+            self._fault = self._guard()
+        except Exception as exc:
+            if not is_outage(exc):
+                raise
+            log.warning("replication_slot_not_seen", error=str(exc))
 
     def _work(self, messages: list[Message]) -> None:
         if self._fault:
             raise SlotFault(f"{self._fault} See: manage.py guard_slot")
         plan = self._plan(messages)
-        if plan.records and self._may_be_behind:
-            if self._relay_is_behind():
-                raise RelayBehind("Rows wait for a relay that come before those of the raw topic.")
-            self._may_be_behind = False
         for message, reason in plan.poison:
             self._bury(to_record(message), reason)
         sources, records = plan.messages, plan.records
+        began = time.time_ns()
         while records:
             results = self._sender.send(records, waiting=self._alive)
             sources, records = self._judge(sources, records, results)
         self._recent.add(plan.event_ids)
         _count(plan.records)
+        _observe(plan.records)
+        tracing.sent(plan.records, began)
 
     def _plan(self, messages: list[Message]) -> Plan:
         plan = Plan(messages=[], records=[], event_ids=[], poison=[])
         seen: set[bytes] = set()
-        for message in messages:
+        for message, columns in self._ours(messages, plan):
             try:
-                columns = _columns(message)
-                if columns.get("state") == PENDING:
-                    # Whatever comes behind it in its key must wait until a relay has sent it.
-                    self._may_be_behind = True
-                    continue
                 event_id = columns.get("id") or b""
                 if event_id in seen or self._was_sent(event_id, columns):
                     continue
-                record = build_record(self._row(message, columns), self._codec)
+                record = build_record(row_of(message, columns, self._topics), self._codec)
             except Poison as exc:
                 plan.poison.append((message, exc))
                 continue
@@ -244,6 +240,28 @@ class RawWorker:
             plan.records.append(record)
             plan.event_ids.append(event_id)
         return plan
+
+    def _ours(self, messages: list[Message], plan: Plan) -> list[tuple[Message, dict[str, bytes]]]:
+        """Leave out what a relay sends."""
+        rows = []
+        relays = []
+        for message in messages:
+            try:
+                columns = columns_of(message)
+            except Poison as exc:
+                plan.poison.append((message, exc))
+                continue
+            rows.append((message, columns))
+            if columns.get("state") == PENDING:
+                relays.append(columns.get("id", b""))
+        if not relays:
+            return rows
+        taken = self._take_over(relays)
+        return [
+            (message, columns)
+            for message, columns in rows
+            if columns.get("state") != PENDING or columns.get("id") in taken
+        ]
 
     def _was_sent(self, event_id: bytes, columns: dict[str, bytes]) -> bool:
         topic = columns.get("topic", b"").decode(errors="replace")
@@ -254,36 +272,6 @@ class RawWorker:
             return False
         metrics.published.labels(topic, "repeated", "").inc()
         return True
-
-    def _row(self, message: Message, columns: dict[str, bytes]) -> Row:
-        """Read a row as Debezium's EventRouter writes it: columns as headers, payload as value.
-
-        Raises:
-            Poison: something is missing or malformed, or the row goes to a topic that is not ours.
-        """
-        payload = message.value()
-        if not payload:
-            raise Poison("empty", "The raw record has no value.")
-        try:
-            topic = columns["topic"].decode()
-            if topic not in self._topics:
-                raise Poison("unknown_topic", f"{topic} is none of OUTBOX_TOPICS.")
-            return Row(
-                event_id=uuid.UUID(columns["id"].decode()),
-                topic=topic,
-                key=(message.key() or b"").decode(),
-                version=int(columns["version"]),
-                type=columns["type"].decode(),
-                record=columns["record"].decode(),
-                payload=payload,
-                headers=columns.get("headers", b"{}").decode(),
-                occurred_at=datetime.fromisoformat(columns["occurred_at"].decode()),
-                aggregate_id=columns["aggregate_id"].decode(),
-            )
-        except KeyError as exc:
-            raise Poison("bad_row", f"The raw record has no header {exc}.") from exc
-        except ValueError as exc:
-            raise Poison("bad_row", f"A column cannot be read: {exc}") from exc
 
     def _judge(
         self, sources: Sequence[Message], records: Sequence[Record], results: kafka.Results
@@ -328,6 +316,10 @@ class RawWorker:
             reason=str(reason),
             kind=reason.kind,
             event_id=event_id,
+            type=raw.header("type"),
+            topic=raw.header("topic"),
+            key=(raw.key or b"").decode("utf-8", "replace"),
+            correlation_id=correlation_id(raw.header("headers") or ""),
             partition=raw.partition,
             offset=raw.offset,
         )
@@ -335,7 +327,7 @@ class RawWorker:
     def _go_back(self, messages: Sequence[Message], exc: Exception) -> None:
         """Read the batch again after a while; no offset was committed."""
         self._outages += 1
-        metrics.outages.labels("raw").inc()
+        monitoring.outage("raw", exc)
         delay = spread(FIRST_DELAY_SECONDS, self._outages, LONGEST_OUTAGE_DELAY_SECONDS)
         say = log.error if isinstance(exc, SlotFault) else log.warning
         say("raw_worker_waits", error=str(exc), times=self._outages, delay=delay)
@@ -351,9 +343,9 @@ class RawWorker:
         self._stopping.wait(delay)
 
     def _on_assign(self, _: object, partitions: list[TopicPartition]) -> None:
-        # Whoever had them may have died between sending and committing, or knew of a relay's rows.
+        # Whoever had them may have died between sending and committing.
         self._recalled.clear()
-        self._may_be_behind = True
+        self._is_joined = True
         log.info("raw_partitions_assigned", partitions=[each.partition for each in partitions])
 
     def _on_revoke(self, _: object, partitions: list[TopicPartition]) -> None:
@@ -387,17 +379,17 @@ def build_raw_worker() -> RawWorker:
         client=cast("Client", kafka.consumer(group_of(raw_topic), **CLIENT_OPTIONS)),
         codec=Codec(Registry.from_settings()),
         sender=kafka.Sender(),
-        relay_is_behind=OutboxEvent.objects.filter(state=OutboxEvent.State.PENDING).exists,
+        take_over=takeover.take_over,
         guard=slot_guard.fault,
         alive=liveness(),
     )
 
 
-def _columns(message: Message) -> dict[str, bytes]:
-    try:
-        return dict(read_headers(message) or ())
-    except (SystemError, UnicodeDecodeError) as exc:
-        raise Poison("bad_headers", f"The headers cannot be read: {exc.__cause__ or exc}") from exc
+def _observe(records: Sequence[Record]) -> None:
+    now = timezone.now()
+    for record in records[:: len(records) // OBSERVED_ROWS + 1]:
+        age = now - datetime.fromisoformat(record.header("ce_time") or "")
+        metrics.publish_latency.labels(record.topic).observe(max(0.0, age.total_seconds()))
 
 
 def _count(records: Sequence[Record]) -> None:

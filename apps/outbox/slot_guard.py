@@ -25,6 +25,7 @@ from apps.outbox.models import ReplicationSlot
 log = structlog.get_logger(__name__)
 
 MISSING = "missing"
+RAW_GONE = "The raw topic"
 # How much later than its event a row may be committed, clocks that differ included.
 MARGIN = timedelta(hours=1)
 
@@ -258,6 +259,8 @@ def _put_mark(name: str) -> str:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_stat_reset_replication_slot(%s)", [name])
+            # Within a transaction, statistics that were read once stay as they were.
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
     except ProgrammingError as exc:
         # Without the right to, a slot made anew is told by Connect's position alone.
         log.warning("replication_slot_not_marked", slot=name, error=str(exc))

@@ -71,7 +71,10 @@ def environment_of_service(config: Config, service: str) -> dict[str, str]:
     }
     if service == "orders":
         values |= {"DATABASE_URL": database_url(config, "ticketing_orders")}
-        values |= {"CONNECT_URL": f"http://127.0.0.1:{ports['connect']}"}
+        values |= {
+            "CONNECT_URL": f"http://127.0.0.1:{ports['connect']}",
+            "OUTBOX_CONNECTOR_PASSWORD": "${env:CONNECT_ORDERS_PASSWORD}",
+        }
     else:
         values |= {"MONGODB_URI": mongodb_uri(config)}
     if service == "auth":

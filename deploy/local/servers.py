@@ -222,6 +222,12 @@ def prepare_connect(config: Config) -> None:
             "offset.storage.partitions": 1,
             "status.storage.partitions": 1,
             "offset.flush.interval.ms": 1000,
+            # Connectors name a password and Connect looks it up, so that REST shows the name.
+            "config.providers": "env",
+            "config.providers.env.class": (
+                "org.apache.kafka.common.config.provider.EnvVarConfigProvider"
+            ),
+            "config.providers.env.param.allowlist.pattern": "CONNECT_.*",
             "plugin.path": fetch.connect_plugins(config.cache),
             "plugin.discovery": "service_load",
         },
@@ -235,7 +241,8 @@ def connect(config: Config) -> Launch:
             *("-cp", fetch.classpath(config.cache, "kafka")),
             "org.apache.kafka.connect.cli.ConnectDistributed",
             str(config.generated / "connect.properties"),
-        )
+        ),
+        {"CONNECT_ORDERS_PASSWORD": config.secrets["POSTGRES_PASSWORD"]},
     )
 
 

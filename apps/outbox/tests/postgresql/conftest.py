@@ -2,12 +2,17 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import httpx
 import pytest
+from confluent_kafka import TopicPartition
+from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, connection
 
-from apps.outbox.connector import connect_from_settings, slot_name
+from apps.outbox import kafka
+from apps.outbox.connector import configuration, connect_from_settings, slot_name
 from apps.outbox.raw import build_raw_worker
+from apps.outbox.recent import ids_at_the_tail
 from apps.outbox.tests.sending import Bench, wait_for
 from apps.outbox.topics import Topic
 
@@ -21,6 +26,7 @@ class RawBench(Bench):
         self.create(self.raw_topic, 3)
         settings.OUTBOX_TRANSPORT = "debezium"
         settings.OUTBOX_RAW_TOPIC = self.raw_topic
+        settings.OUTBOX_CONNECTOR_PASSWORD = ""
         settings.OUTBOX_CONNECTOR = self.topic.replace(".", "-")
         settings.OUTBOX_TOPICS = (*settings.OUTBOX_TOPICS, Topic(self.raw_topic, 3, ""))
         self.connect = connect_from_settings()
@@ -29,13 +35,22 @@ class RawBench(Bench):
     def apply(self, **options):
         call_command("apply_connector", **options)
 
+    def wanted(self):
+        """Return the connector's configuration."""
+        return configuration(settings.OUTBOX_CONNECTOR, self.raw_topic)
+
+    def distinct(self):
+        """Count the events on the topic, each once."""
+        return len(set(ids_at_the_tail([self.topic])))
+
     def worker(self):
         worker = build_raw_worker()
         worker.subscribe()
         return worker
 
     def close(self):
-        self.connect.delete()
+        with suppress(httpx.TransportError):  # a Connect of the test's own is gone by now
+            self.connect.delete()
         self.connect.close()
         wait_for(self._drop_slot)
         with connection.cursor() as cursor:
@@ -52,6 +67,26 @@ class RawBench(Bench):
             )
             return True
         return False
+
+
+def raw_count(bench):
+    """Count the raw topic's records, by its offsets."""
+    client = kafka.consumer("test-counter")
+    try:
+        return sum(
+            client.get_watermark_offsets(TopicPartition(bench.raw_topic, number), timeout=10)[1]
+            for number in range(3)
+        )
+    finally:
+        client.close()
+
+
+def work_until(worker, condition, seconds=60):
+    def step():
+        worker.run_once()
+        return condition()
+
+    return wait_for(step, seconds=seconds)
 
 
 @pytest.fixture
