@@ -14,7 +14,7 @@ from django.db import close_old_connections
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from apps.outbox import dead_letters, kafka, metrics, reading, receiver, tiers
+from apps.outbox import dead_letters, kafka, metrics, monitoring, reading, receiver, tiers
 from apps.outbox.burials import HANDLER, Burials, DlqLimit, facts, failed, received
 from apps.outbox.codec import Codec
 from apps.outbox.dead_letters import Failure, Record, Send
@@ -87,6 +87,7 @@ class Consumer:
         self._batch = batch
         self._size = batch
         self._alive = alive
+        self._is_joined = False
         self._chore = chore
         self._clock = clock
         self._burials = Burials(group, send, self._patience)
@@ -297,6 +298,7 @@ class Consumer:
     def _hold(self, lane: Lane, exc: Exception) -> None:
         """Let the partition wait for whatever is away; that spends no attempt."""
         lane.outages += 1
+        monitoring.outage("consumer", exc)
         delay = self._patience.after_outage(lane.outages)
         log.warning(
             "partition_waits",
@@ -335,9 +337,14 @@ class Consumer:
         except Exception as exc:
             if not is_outage(exc):
                 raise
+            monitoring.outage("consumer", exc)
             log.warning("chore_waits", group=self._group, error=repr(exc))
+            return
+        if self._is_joined and not any(lane.outages for lane in self._lanes.values()):
+            monitoring.well()
 
     def _on_assign(self, _client: Client, partitions: list[TopicPartition]) -> None:
+        self._is_joined = True
         for each in partitions:
             self._lane(each.topic, each.partition)
         log.info("partitions_assigned", group=self._group, partitions=reading.names(partitions))

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+import orjson
 import structlog
 
 
@@ -75,3 +76,11 @@ def trace_headers() -> dict[str, str]:
         "tracestate": trace.tracestate,
     }
     return {name: value for name, value in headers.items() if value}
+
+
+def correlation_id(headers: str) -> str | None:
+    """Return what a row's headers say of where it belongs, for a log line, however bad they are."""
+    try:
+        return str(orjson.loads(headers)["ce_correlationid"])
+    except (ValueError, LookupError, TypeError):
+        return None

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from apps.outbox import dead_letters, metrics
 from apps.outbox.codec import Codec
+from apps.outbox.context import correlation_id
 from apps.outbox.dead_letters import Failure, Record, Send, Stage
 from apps.outbox.failures import ErrorKind, Poison
 from apps.outbox.kafka import Results
@@ -222,6 +223,7 @@ def _observe(rows: Sequence[Row]) -> None:
 def _facts(row: Row) -> dict[str, object]:
     return {
         "event_id": str(row.event_id),
+        "correlation_id": correlation_id(row.headers),
         "type": row.type,
         "topic": row.topic,
         "key": row.key,

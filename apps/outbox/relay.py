@@ -19,7 +19,7 @@ import structlog
 from django.conf import settings
 from django.db import close_old_connections
 
-from apps.outbox import metrics
+from apps.outbox import metrics, monitoring, tracing
 from apps.outbox.codec import Codec
 from apps.outbox.dead_letters import Record, Send
 from apps.outbox.failures import ErrorKind, LeaseLost, is_outage, kind_of
@@ -109,6 +109,7 @@ class Relay:
         self._marker = Marker(store, self._members, most=batch)
         self._stopping = threading.Event()
         self._flight: tuple[Plan, Flight] | None = None
+        self._began = 0
         # Slots of which somebody may have sent rows that are not marked, and what was found so.
         self._doubtful: set[int] = set()
         self._sent: set[uuid.UUID] = set()
@@ -194,6 +195,7 @@ class Relay:
             self._sit_out(exc)
         else:
             self._outages = 0
+            monitoring.well()
 
     def _wait(self) -> None:
         """Wait for new rows, looking about once a second who else is there."""
@@ -215,7 +217,7 @@ class Relay:
         """Wait for a server to come back: all rows stay as they are, and no attempt is spent."""
         self._outages += 1
         delay = spread(FIRST_DELAY_SECONDS, self._outages, LONGEST_OUTAGE_DELAY_SECONDS)
-        metrics.outages.labels("relay").inc()
+        monitoring.outage("relay", exc)
         log.warning(
             "relay_waits_for_a_server",
             error=str(exc),
@@ -286,6 +288,7 @@ class Relay:
         if batch.rows:
             metrics.batch_size.observe(len(batch.rows))
             self._members.keep()
+            self._began = time.time_ns()
             self._flight = batch, self._sender.begin(batch.records, waiting=self._keep)
         # What was acknowledged is marked while the brokers take these.
         self._marker.start()
@@ -297,6 +300,9 @@ class Relay:
         plan, flight = self._flight
         results = self._sender.land(flight, waiting=self._keep)
         self._flight = None
+        monitoring.well()
+        arrived = (each for each, error in zip(plan.records, results, strict=True) if not error)
+        tracing.sent(arrived, self._began)
         settlement = self._judge.judge(plan.rows, plan.records, results, stuck)
         self._mark(settlement)
         self._marker.start()
