@@ -1,0 +1,188 @@
+"""What is wrong with rows, topics or servers: each case is told apart, and loses nothing."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from django.utils import timezone
+
+from apps.outbox import metrics
+from apps.outbox.codec import Codec
+from apps.outbox.failures import ErrorKind, LeaseLost, Poison, Unavailable, is_outage, kind_of
+from apps.outbox.kafka import Sender
+from apps.outbox.models import DeadLetter, OutboxEvent
+from apps.outbox.registry import Registry
+from apps.outbox.relay import Relay
+from apps.outbox.stores import open_store
+from apps.outbox.tests.sending import (
+    DEADLINE_SECONDS,
+    drain,
+    event_class,
+    publish_all,
+    spoil,
+    versions_of,
+    wait_for,
+)
+from apps.outbox.topics import Topic
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+State = OutboxEvent.State
+
+
+def row(event_id):
+    return OutboxEvent.objects.get(pk=event_id)
+
+
+def counted(topic, outcome, kind=""):
+    return metrics.published.labels(topic, outcome, kind)._value.get()
+
+
+def test_key_whose_topic_wants_it_stands_still_at_a_poisoned_row(sending, settings):
+    settings.OUTBOX_TOPICS = (
+        Topic(sending.topic, 3, "", namespace="test.gates", on_poison="block"),
+    )
+    first, bad, third = sending.publish_run("north", [1, 2, 3])
+    publish_all(sending.opened("south"))
+    good = bytes(row(bad).payload)
+    spoil(bad, b"?")
+    relay = sending.relay()
+
+    drain(relay)
+
+    assert versions_of(sending.records(count=2)) == {"north": [1], "south": [1]}
+    assert [row(each).state for each in (first, bad, third)] == [
+        State.PUBLISHED,
+        State.PENDING,
+        State.PENDING,
+    ]
+    assert not DeadLetter.objects.exists()
+    assert counted(sending.topic, "delayed", ErrorKind.POISON) == 1
+    [blocked] = open_store().blocked_keys(10)
+    assert (blocked.topic, blocked.key, blocked.version) == (sending.topic, "north", 2)
+    assert (blocked.event_id, blocked.attempts) == (bad, 1)
+    assert "JSON" in blocked.last_error
+    assert blocked.due_at > timezone.now() + timedelta(minutes=20)
+
+    spoil(bad, good)
+    OutboxEvent.objects.filter(pk=bad).update(due_at=timezone.now())
+    drain(relay)
+
+    assert versions_of(sending.records(count=4))["north"] == [1, 2, 3]
+
+
+def test_unknown_topic_is_counted_and_its_key_is_listed_as_blocked(sending):
+    elsewhere = event_class(f"{sending.topic}-missing")
+    sending.register(elsewhere.topic)
+    [waits, behind] = publish_all(
+        elsewhere(gate_id="lost", version=1), elsewhere(gate_id="lost", version=2)
+    )
+
+    drain(sending.relay())
+
+    assert counted(elsewhere.topic, "delayed", ErrorKind.RETRIABLE) == 1
+    [blocked] = open_store().blocked_keys(10)
+    assert (blocked.event_id, blocked.topic, blocked.attempts) == (waits, elsewhere.topic, 1)
+    assert "UNKNOWN" in blocked.last_error
+    assert row(behind).attempts == 0
+
+
+def test_topic_deleted_under_the_relay_loses_no_later_event(sending):
+    relay = sending.relay()
+    publish_all(sending.opened("north", 1))
+    drain(relay)
+    sending.admin.delete_topics([sending.topic])[sending.topic].result(DEADLINE_SECONDS)
+    wait_for(lambda: sending.topic not in sending.admin.list_topics(timeout=10).topics)
+    later = sending.publish_run("north", [2, 3])
+
+    with suppress(KafkaException):
+        relay.run_once()
+
+    assert {row(each).state for each in later} == {State.PENDING}
+    sending.create(sending.topic, 3)
+
+    def arrived():
+        OutboxEvent.objects.filter(pk__in=later).update(due_at=timezone.now())
+        with suppress(KafkaException):
+            relay.run_once()
+        return {row(each).state for each in later} == {State.PUBLISHED}
+
+    wait_for(arrived, seconds=90)
+    assert versions_of(sending.records(count=2)) == {"north": [2, 3]}
+
+
+class Failing(BaseHTTPRequestHandler):
+    """A schema registry that answers nothing but 500."""
+
+    def do_GET(self):  # noqa: N802 - named by http.server
+        body = b'{"error_code": 50001, "message": "out of order"}'
+        self.send_response(500)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        """Keep quiet."""
+
+
+@pytest.fixture
+def failing_registry():
+    server = HTTPServer(("127.0.0.1", 0), Failing)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield Registry(
+        SchemaRegistryClient({"url": f"http://127.0.0.1:{server.server_port}", "max.retries": 0})
+    )
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_registry_that_answers_500_makes_all_work_wait(sending, failing_registry):
+    [event_id] = publish_all(sending.opened("north"))
+    relay = Relay(open_store(), Codec(failing_registry), Sender(timeout=15.0), owner="test")
+
+    with pytest.raises(Exception, match="500|order") as caught:
+        relay.run_once()
+    relay.close()
+
+    assert kind_of(caught.value) == ErrorKind.BACKPRESSURE
+    assert (row(event_id).state, row(event_id).attempts) == (State.PENDING, 0)
+    drain(sending.relay())
+    assert row(event_id).state == State.PUBLISHED
+
+
+@pytest.mark.parametrize("jump", [86_400.0, -86_400.0])
+def test_jump_of_the_clock_loses_and_repeats_nothing(sending, jump):
+    offset = 0.0
+    relay = sending.relay(clock=lambda: time.monotonic() + offset)
+    publish_all(sending.opened("north", 1))
+    drain(relay)
+
+    offset = jump
+    publish_all(sending.opened("north", 2))
+    drain(relay)
+
+    assert versions_of(sending.records(count=2)) == {"north": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (LeaseLost("taken"), ErrorKind.FENCED),
+        (Poison("not_json", "?"), ErrorKind.POISON),
+        (Unavailable("registry"), ErrorKind.BACKPRESSURE),
+        (KafkaException(KafkaError(KafkaError._TIMED_OUT)), ErrorKind.BACKPRESSURE),
+        (ZeroDivisionError(), ErrorKind.FATAL),
+    ],
+)
+def test_each_error_has_its_kind(error, kind):
+    assert kind_of(error) == kind
+    assert is_outage(error) == (kind == ErrorKind.BACKPRESSURE)
