@@ -121,7 +121,7 @@ def test_topic_deleted_under_the_relay_loses_no_later_event(sending):
 class Failing(BaseHTTPRequestHandler):
     """A schema registry that answers nothing but 500."""
 
-    def do_GET(self):  # noqa: N802 - named by http.server
+    def do_GET(self):
         body = b'{"error_code": 50001, "message": "out of order"}'
         self.send_response(500)
         self.send_header("Content-Length", str(len(body)))
@@ -149,7 +149,7 @@ def test_registry_that_answers_500_makes_all_work_wait(sending, failing_registry
     [event_id] = publish_all(sending.opened("north"))
     relay = Relay(open_store(), Codec(failing_registry), Sender(timeout=15.0), owner="test")
 
-    with pytest.raises(Exception, match="500|order") as caught:
+    with pytest.raises(Exception, match="order") as caught:
         relay.run_once()
     relay.close()
 

@@ -6,7 +6,7 @@ from django.db.backends.signals import connection_created
 
 from apps.outbox.models import OutboxEvent
 from apps.outbox.stores.postgresql import PENDING, PUBLISHED
-from apps.outbox.tests.sending import drain, publish_all, versions_of, wait_for
+from apps.outbox.tests.sending import publish_all, versions_of, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -29,7 +29,7 @@ def test_relay_sends_nothing_while_captured_rows_may_be_under_way(sending):
     assert OutboxEvent.objects.get(pk=waiting).state == State.PENDING
 
     OutboxEvent.objects.filter(pk=captured).update(state=State.PUBLISHED)
-    wait_for(lambda: relay.run_once() or State.PUBLISHED == state(waiting))
+    wait_for(lambda: relay.run_once() or state(waiting) == State.PUBLISHED)
     assert versions_of(sending.records()) == {"north": [2]}
 
 
