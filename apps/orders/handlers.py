@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
-from apps.orders import services
+from apps.orders import selectors, services
 from apps.orders.events import (
     ExpirationCompleted,
     PaymentClosed,
@@ -17,9 +17,12 @@ from apps.orders.events import (
     TicketCreated,
     TicketUpdated,
 )
+from apps.outbox.rebuilding import ReadModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from apps.orders.events import TicketState
 
 
 def on_ticket_created(event: TicketCreated) -> None:
@@ -64,3 +67,18 @@ HANDLERS: dict[type, Callable[[Any], None]] = {
     PaymentClosed: on_payment_closed,
     PaymentRefunded: on_payment_refunded,
 }
+
+
+def project_ticket(row: Mapping[str, Any] | None, event: TicketState) -> Mapping[str, Any]:
+    """Return the copy of a ticket after the event."""
+    if row is not None and row["version"] >= event.version:
+        return row
+    return services.ticket_state(event)
+
+
+TICKETS = ReadModel(
+    events=(TicketCreated, TicketUpdated),
+    project=project_ticket,
+    live=selectors.list_ticket_copies,
+    repair=lambda ticket_id, state: services.restore_ticket(ticket_id=ticket_id, state=state),
+)

@@ -3,9 +3,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from apps.core.errors import NotFound, NotSignedIn
-from apps.orders.models import Order, Refund, parse_order_id
+from apps.orders.models import Order, Refund, TicketCopy, parse_order_id
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
     from django.db.models import QuerySet
 
 
@@ -43,3 +46,9 @@ def list_newest_orders(*, buyer_id: str) -> QuerySet[Order]:
 def list_refunds(*, order: Order) -> list[Refund]:
     """Return what went, or is going, back to the buyer."""
     return list(order.refunds.all())
+
+
+def list_ticket_copies() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what orders knows of each ticket, by the ticket's id."""
+    for copy in TicketCopy.objects.values().iterator():
+        yield copy["ticket_id"], {name: of for name, of in copy.items() if name != "ticket_id"}

@@ -13,7 +13,7 @@ from django.conf import settings as project
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from apps.outbox.topics import Topic
+from .topics import Topic
 
 DAY = 24 * 3600
 
@@ -30,6 +30,7 @@ class Defaults:
     OUTBOX_RETENTION_SECONDS: int = 7 * DAY
 
     EVENT_HANDLERS: str = ""
+    READ_MODELS: Mapping[str, str] = {}
     CONSUMER_ATTEMPTS: int = 3
     CONSUMER_ORDERING: str = "key"
     OUTBOX_RETRY_DELAYS_SECONDS: Sequence[int] = (5, 60, 600)
@@ -71,12 +72,12 @@ class Defaults:
         return settings.SERVICE_NAME
 
     @property
-    def OUTBOX_CONSUMERS(self) -> Mapping[str, Sequence[str]]:  # noqa: N802
+    def OUTBOX_CONSUMERS(self) -> Mapping[str, tuple[str, ...]]:  # noqa: N802
         """What this project's own handlers read."""
         if not settings.EVENT_HANDLERS:
             return {}
         handlers: Mapping[Any, Any] = import_string(settings.EVENT_HANDLERS)
-        return {settings.CONSUMER_GROUP: sorted({event.topic for event in handlers})}
+        return {settings.CONSUMER_GROUP: tuple(sorted({event.topic for event in handlers}))}
 
 
 class Settings(Defaults):

@@ -16,6 +16,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 SESSION_COOKIE_NAME = "orders_admin"
 SESSION_COOKIE_PATH = "/orders/admin/"
 EVENT_HANDLERS = "apps.orders.handlers.HANDLERS"
+READ_MODELS = {"tickets": "apps.orders.handlers.TICKETS"}
 CONSUMER_GROUP = "ticketing.orders"
 EXPIRATION_WINDOW_SECONDS = env_int("EXPIRATION_WINDOW_SECONDS", 900)
 OUTBOX_TRANSPORT = env_str("OUTBOX_TRANSPORT", "debezium")
