@@ -21,6 +21,10 @@ def assert_cloud_event(record: Seen, source: str, subject: str) -> None:
     assert datetime.fromisoformat(headers["ce_time"]).tzinfo is not None
 
 
+def trace_id(record: Seen) -> str:
+    return record.headers["traceparent"].split("-")[1]
+
+
 def test_each_step_of_a_purchase_is_an_event_on_its_topic(topics: Watcher, sign_up) -> None:
     seller, buyer = sign_up(), sign_up()
     ticket = seller.list_ticket(price=12.5)
@@ -85,6 +89,7 @@ def test_events_of_one_request_share_its_correlation_and_name_their_cause(
 
     assert held.headers["ce_causationid"] == reserved.headers["ce_id"]
     assert held.headers["ce_correlationid"] == reserved.headers["ce_correlationid"]
+    assert trace_id(held) == trace_id(reserved)
 
 
 def test_cancelled_order_and_freed_ticket_are_events(
