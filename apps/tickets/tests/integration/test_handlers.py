@@ -149,7 +149,7 @@ def test_every_event_of_a_ticket_carries_its_id_and_version_in_headers():
     receiver.receive(message("OrderCreated", str(ticket.pk), str(uuid.uuid4()), 1))
 
     for row in published(ticket):
-        fields = {name: getattr(row, name) for name in Row.__slots__ if hasattr(row, name)}
+        fields = {name: getattr(row, name) for name in Row._fields if hasattr(row, name)}
         headers = dict(build_record(Row(event_id=row.id, **fields), codec).headers)
         assert headers["ce_id"] == str(row.id).encode()
         assert headers["ce_sequence"] == str(row.version).encode()
