@@ -17,8 +17,8 @@ from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, ProxyTracerProvider, Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from apps.outbox.context import Trace, current_trace, trace_headers, traced
-from apps.outbox.dead_letters import EVENT_ID, Record
+from .context import Trace, current_trace, trace_headers, traced
+from .dead_letters import EVENT_ID, Record
 
 TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 LONGEST_TRACESTATE = 512
@@ -27,7 +27,7 @@ SAMPLED = frozenset("13579bdf")
 
 Attributes = Mapping[str, str | int]
 
-_tracer = trace.get_tracer("apps.outbox")
+_tracer = trace.get_tracer(__name__)
 _propagator = TraceContextTextMapPropagator()
 
 
@@ -95,18 +95,21 @@ def sent(records: Iterable[Record], began: int) -> None:
 @contextmanager
 def processing(record: Record, group: str, event_id: str) -> Iterator[None]:
     """Run the block as the work of a consumer group on the record's event."""
-    given = replace(
-        _given(record),
+    given = Trace(
         correlation_id=record.header("ce_correlationid") or "",
         causation_id=event_id,
+        traceparent=record.header("traceparent") or "",
+        tracestate=record.header("tracestate") or "",
     )
-    attributes: Attributes = {}
-    if is_on():
-        attributes = _attributes_of(record, "process") | {
-            "messaging.consumer.group.name": group,
-            "messaging.destination.partition.id": str(record.partition),
-            "messaging.kafka.offset": record.offset or 0,
-        }
+    if not is_on():
+        with traced(given):
+            yield
+        return
+    attributes = _attributes_of(record, "process") | {
+        "messaging.consumer.group.name": group,
+        "messaging.destination.partition.id": str(record.partition),
+        "messaging.kafka.offset": record.offset or 0,
+    }
     with _spanned(f"process {record.topic}", given, SpanKind.CONSUMER, attributes):
         yield
 
