@@ -28,7 +28,7 @@ def run(session: Session, command: str) -> Result:
         notes=[NOTE],
     )
     stores = session.stores()
-    contest = ((1, sizes.keys), (2, sizes.keys), (1, HOT_KEYS), (2, HOT_KEYS))
+    contest = ((1, sizes.keys), (2, sizes.keys), (2, HOT_KEYS))
     for _ in range(sizes.repeat):
         for database in stores:
             for relays, keys in contest:

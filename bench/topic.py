@@ -93,7 +93,7 @@ class Span:
         """Return events a second from the first record on, or from a later share of them."""
         first = self.times[int(len(self.times) * skipped)]
         # Those that came in the first moment came before it was looked at the clock.
-        later = sum(1 for time in self.times if time > first)
+        later = sum(1 for time in self.times if time > first) or len(self.times)
         return later * 1000 / max(1, self.times[-1] - first)
 
 

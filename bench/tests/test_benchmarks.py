@@ -10,7 +10,7 @@ from bench.__main__ import BENCHMARKS
 from bench.results import Result
 from bench.session import Session, Sizes
 
-TINY = Sizes(events=400, keys=20, repeat=1, seconds=2, published=(10, 50))
+TINY = Sizes(events=400, keys=20, repeat=1, seconds=2, published=(10,))
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
@@ -26,4 +26,5 @@ def test_help_names_every_benchmark(capsys):
     with pytest.raises(SystemExit):
         command.main(["--help"])
 
-    assert all(name in capsys.readouterr().out for name in BENCHMARKS)
+    shown = capsys.readouterr().out
+    assert [name for name in BENCHMARKS if name not in shown] == []

@@ -73,6 +73,10 @@ def test_rate_is_of_what_came_after_the_first_moment():
     assert Span(times).rate(skipped=0.5) == 2.0
 
 
+def test_rate_of_a_single_moment_is_not_nothing():
+    assert Span([5, 5]).rate() == 2000.0
+
+
 def test_latencies_leave_the_first_events_out_and_miss_none():
     committed = [(str(i), "k", i + 1, float(i)) for i in range(10)]
     arrived = {str(i): i + 0.002 for i in range(10)}
