@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import fastavro
 import orjson
 
-from apps.outbox.failures import Poison
-from apps.outbox.schemas import DoesNotFit, LocalSchema, local_schemas
+from .failures import Poison
+from .schemas import DoesNotFit, LocalSchema, local_schemas
 
 MAGIC = 0
 PREFIX = struct.Struct(">BI")
@@ -45,6 +45,9 @@ class Codec:
 
     def __init__(self, schemas: Schemas) -> None:
         self._schemas = schemas
+        # By topic and record: the local schema and what each value begins with. Neither changes
+        # while a process lives.
+        self._known: dict[tuple[str, str], tuple[LocalSchema, bytes]] = {}
 
     def encode(self, topic: str, record: str, payload: bytes) -> bytes:
         """Return the value of a record of the topic.
@@ -58,7 +61,9 @@ class Codec:
             Poison: the payload can never be encoded.
             SchemaMissing: the registry does not know the schema yet.
         """
-        schema = local_schemas().get(record)
+        schema, prefix = self._known.get((topic, record)) or (None, b"")
+        if schema is None:
+            schema = local_schemas().get(record)
         if schema is None:
             raise Poison("unknown_schema", f"There is no schema of {record}.")
         try:
@@ -71,7 +76,10 @@ class Codec:
             body = schema.encode(fields)
         except DoesNotFit as exc:
             raise Poison("wrong_schema", str(exc)) from exc
-        return PREFIX.pack(MAGIC, self._schemas.schema_id(topic, schema)) + body
+        if not prefix:
+            prefix = PREFIX.pack(MAGIC, self._schemas.schema_id(topic, schema))
+            self._known[topic, record] = schema, prefix
+        return prefix + body
 
     def decode(self, value: bytes) -> tuple[str, dict[str, Any]]:
         """Return the full name of the Avro record, and its fields, as they were written.

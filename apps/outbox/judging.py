@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException
-from django.conf import settings
 from django.utils import timezone
 
-from apps.outbox import dead_letters, metrics
-from apps.outbox.codec import Codec
-from apps.outbox.context import correlation_id
-from apps.outbox.dead_letters import Failure, Record, Send, Stage
-from apps.outbox.failures import ErrorKind, Poison
-from apps.outbox.kafka import Results
-from apps.outbox.records import Row, build_record, unbuildable
-from apps.outbox.stores import Delay, Settlement
-from apps.outbox.worker import spread
+from . import dead_letters, metrics
+from .codec import Codec
+from .conf import settings
+from .context import correlation_id
+from .dead_letters import Failure, Record, Send, Stage
+from .failures import ErrorKind, Poison
+from .kafka import Results
+from .records import Row, build_record, unbuildable
+from .stores import Delay, Settlement
+from .worker import spread
 
 log = structlog.get_logger(__name__)
 
@@ -94,6 +94,7 @@ class Judge:
             sent: what is known to be on the topics.
         """
         plan = Plan()
+        source = settings.OUTBOX_SOURCE.encode()
         begun: set[Place] = set()
         for row in rows:
             place = (row.topic, row.key)
@@ -108,7 +109,7 @@ class Judge:
                 plan.repeated.append(row)
                 continue
             try:
-                record = build_record(row, self._codec)
+                record = build_record(row, self._codec, source)
             except Poison as exc:
                 if place in begun:
                     # Not before what precedes it has been acknowledged.

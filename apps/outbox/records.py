@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 import orjson
-from django.conf import settings
 
-from apps.outbox.codec import Codec
-from apps.outbox.dead_letters import Headers, Record
-from apps.outbox.failures import Poison
+from .codec import Codec
+from .conf import settings
+from .dead_letters import Headers, Record
+from .failures import Poison
 
 SPEC_VERSION = ("ce_specversion", b"1.0")
 CONTENT_TYPE = ("content-type", b"application/avro")
@@ -42,10 +42,16 @@ class Row(NamedTuple):
         return self.topic, self.key
 
 
-def build_record(row: Row, codec: Codec) -> Record:
+def build_record(row: Row, codec: Codec, source: bytes = b"") -> Record:
     """Return the record: CloudEvents' Kafka binding in binary mode, with an Avro value.
 
     https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
+
+    Args:
+        row: as it was committed.
+        codec: encodes its payload.
+        source: OUTBOX_SOURCE as bytes, if it is at hand: to look it up for each row costs more than
+            most headers do.
 
     Raises:
         Poison: the row can never become a record.
@@ -55,7 +61,7 @@ def build_record(row: Row, codec: Codec) -> Record:
         SPEC_VERSION,
         ("ce_id", str(row.event_id).encode()),
         ("ce_type", row.type.encode()),
-        ("ce_source", settings.OUTBOX_SOURCE.encode()),
+        ("ce_source", source or settings.OUTBOX_SOURCE.encode()),
         ("ce_time", rfc3339(row.occurred_at).encode()),
         ("ce_subject", row.aggregate_id.encode()),
         ("ce_sequence", str(row.version).encode()),

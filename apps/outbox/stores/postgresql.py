@@ -12,12 +12,12 @@ import psycopg
 import structlog
 from django.db import connection
 
-from apps.outbox.failures import LeaseLost
-from apps.outbox.publish import NOTIFY_CHANNEL
-from apps.outbox.records import Row
-from apps.outbox.slots import SLOTS
-from apps.outbox.stores import BlockedKey, Holding, Member, Page, Settlement, Share
-from apps.outbox.transactions import run_in_transaction
+from ..failures import LeaseLost
+from ..publish import NOTIFY_CHANNEL
+from ..records import Row
+from ..slots import SLOTS
+from ..transactions import run_in_transaction
+from . import BlockedKey, Holding, Member, Page, Settlement, Share
 
 log = structlog.get_logger(__name__)
 
@@ -69,7 +69,7 @@ LIMIT %(limit)s
 """
 PUBLISHED = """
 UPDATE outbox_event SET state = 'published', published_at = clock_timestamp()
-WHERE _id = ANY(%(ids)s)
+WHERE _id = ANY(%(ids)s::uuid[])
 """
 DEAD = """
 UPDATE outbox_event SET state = 'dead', attempts = attempts + 1, last_error = dead.error
@@ -209,7 +209,9 @@ class PostgresStore:
     def _settle(self, owner: str, seconds: float, settlement: Settlement) -> None:
         self.renew(owner, seconds)
         if settlement.published:
-            _execute(PUBLISHED, ids=settlement.published)
+            # An array as the server reads it: the driver would write each id by itself.
+            published = ",".join([each.hex for each in settlement.published])
+            _execute(PUBLISHED, ids=f"{{{published}}}")
         if settlement.dead:
             ids, errors = zip(*settlement.dead, strict=True)
             _execute(DEAD, ids=list(ids), errors=list(errors))
