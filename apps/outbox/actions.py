@@ -10,12 +10,12 @@ from uuid import UUID
 import structlog
 from django.utils import timezone
 
-from apps.outbox import dead_letters
-from apps.outbox.dead_letters import ReasonMissing, Refused, pack_headers
-from apps.outbox.models import DeadLetter, OutboxEvent, ParkedRecord
-from apps.outbox.records import Row, unbuildable
-from apps.outbox.trail import note
-from apps.outbox.transactions import transactional
+from . import dead_letters
+from .dead_letters import ReasonMissing, Refused, pack_headers
+from .models import DeadLetter, OutboxEvent, ParkedRecord
+from .records import Row, unbuildable
+from .trail import note
+from .transactions import transactional
 
 log = structlog.get_logger(__name__)
 

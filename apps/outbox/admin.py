@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import Model, QuerySet
@@ -16,9 +15,10 @@ from django.template.response import TemplateResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from apps.outbox import dead_letters, display
-from apps.outbox.models import DeadLetter, OutboxEvent, ReceivedEvent, RelayMember, RelaySlot
-from apps.outbox.redrive import Decide, decide_all
+from . import dead_letters, display
+from .conf import settings
+from .models import DeadLetter, OutboxEvent, ReceivedEvent, RelayMember, RelaySlot
+from .redrive import Decide, decide_all
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]

@@ -6,9 +6,9 @@ from django.apps import AppConfig
 
 
 class OutboxConfig(AppConfig):
-    name = "apps.outbox"
+    name = __package__
     label = "outbox"
     verbose_name = "Events"
 
     def ready(self) -> None:
-        import_module("apps.outbox.checks")
+        import_module(".checks", __package__)

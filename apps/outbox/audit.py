@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from apps.outbox.models import OutboxEvent
+from .models import OutboxEvent
 
 State = OutboxEvent.State
 MOST_SHOWN = 100

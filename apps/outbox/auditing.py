@@ -6,16 +6,16 @@ import uuid
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
-from django.conf import settings
 from django.utils import timezone
 
-from apps.outbox import kafka, offsets, slot_guard
-from apps.outbox.actions import GIVEN_UP
-from apps.outbox.audit import Balance, Kind, Letters, Rows, Sent, Version, compare
-from apps.outbox.models import DeadLetter, OutboxEvent
-from apps.outbox.pruning import first_id_at, pruned_until
-from apps.outbox.rereading import NoSuchTopic, read_records
-from apps.outbox.topics import dead_letter_topic
+from . import kafka, offsets, slot_guard
+from .actions import GIVEN_UP
+from .audit import Balance, Kind, Letters, Rows, Sent, Version, compare
+from .conf import settings
+from .models import DeadLetter, OutboxEvent
+from .pruning import first_id_at, pruned_until
+from .rereading import NoSuchTopic, read_records
+from .topics import dead_letter_topic
 
 CHUNK = 2000
 # Between an event's id and the commit of its row, clocks that differ included.

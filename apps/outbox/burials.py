@@ -8,11 +8,11 @@ from typing import Any
 import structlog
 from django.utils import timezone
 
-from apps.outbox import dead_letters, metrics
-from apps.outbox.dead_letters import Failure, Record, Send, Stage
-from apps.outbox.failures import Poison
-from apps.outbox.lanes import Patience
-from apps.outbox.receiver import Outcome, known_event_id
+from . import dead_letters, metrics
+from .dead_letters import Failure, Record, Send, Stage
+from .failures import Poison
+from .lanes import Patience
+from .receiver import Outcome, known_event_id
 
 HANDLER = "handler"
 """The kind of a failure that another try may mend."""

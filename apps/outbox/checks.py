@@ -9,14 +9,14 @@ from importlib import import_module
 from typing import Any
 
 from django.apps import AppConfig, apps
-from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connections
 from django.utils.module_loading import import_string, module_has_submodule
 from pymongo.errors import PyMongoError
 
-from apps.outbox.events import record_name
-from apps.outbox.schemas import local_schemas
+from .conf import settings
+from .events import record_name
+from .schemas import local_schemas
 
 EVENT_ATTRIBUTES = ("topic", "namespace", "type", "aggregate_type")
 
@@ -106,7 +106,7 @@ def _faults(event: type[Any]) -> Iterator[CheckMessage]:
     if event.topic not in {topic.name for topic in settings.OUTBOX_TOPICS}:
         yield Error(
             f"{name} goes to {event.topic}, which OUTBOX_TOPICS does not have.",
-            hint="Add it to ticketing/topics.py, so that create_topics makes it.",
+            hint="Add it there, so that create_topics makes it.",
             obj=event,
             id="outbox.E001",
         )

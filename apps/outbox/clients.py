@@ -7,7 +7,8 @@ from typing import Any
 
 import structlog
 from confluent_kafka import KafkaError
-from django.conf import settings
+
+from .conf import settings
 
 log = structlog.get_logger(__name__)
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import httpx
 import structlog
-from django.conf import settings
 from django.db import connection
 
-from apps.outbox.models import OutboxEvent
-from apps.outbox.transactions import transactional
+from .conf import settings
+from .models import OutboxEvent
+from .transactions import transactional
 
 log = structlog.get_logger(__name__)
 

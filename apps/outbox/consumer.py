@@ -9,23 +9,23 @@ from typing import Any, cast
 
 import structlog
 from confluent_kafka import KafkaException, Message, TopicPartition
-from django.conf import settings
 from django.db import close_old_connections
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from apps.outbox import dead_letters, kafka, metrics, monitoring, reading, receiver, tiers
-from apps.outbox.burials import HANDLER, Burials, DlqLimit, facts, failed, received
-from apps.outbox.codec import Codec
-from apps.outbox.dead_letters import Failure, Record, Send
-from apps.outbox.failures import Poison, is_outage
-from apps.outbox.inbox import BATCH_SECONDS
-from apps.outbox.lanes import Entry, Lane, Patience
-from apps.outbox.parking import Parking
-from apps.outbox.reading import CLIENT_OPTIONS, Answers, Client, Offsets, Place, Receiver, to_record
-from apps.outbox.receiver import Outcome
-from apps.outbox.registry import Registry
-from apps.outbox.worker import liveness
+from . import dead_letters, kafka, metrics, monitoring, reading, receiver, tiers
+from .burials import HANDLER, Burials, DlqLimit, facts, failed, received
+from .codec import Codec
+from .conf import settings
+from .dead_letters import Failure, Record, Send
+from .failures import Poison, is_outage
+from .inbox import BATCH_SECONDS
+from .lanes import Entry, Lane, Patience
+from .parking import Parking
+from .reading import CLIENT_OPTIONS, Answers, Client, Offsets, Place, Receiver, to_record
+from .receiver import Outcome
+from .registry import Registry
+from .worker import liveness
 
 __all__ = ["CLIENT_OPTIONS", "Consumer", "DlqLimit", "build_consumer", "to_record"]
 

@@ -19,11 +19,11 @@ from confluent_kafka import KafkaError, KafkaException
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
-from apps.outbox import metrics, trail
-from apps.outbox.failures import is_outage
-from apps.outbox.models import DeadLetter, OutboxEvent
-from apps.outbox.topics import dead_letter_topic, retry_topic
-from apps.outbox.transactions import transactional
+from . import metrics, trail
+from .failures import is_outage
+from .models import DeadLetter, OutboxEvent
+from .topics import dead_letter_topic, retry_topic
+from .transactions import transactional
 
 log = structlog.get_logger(__name__)
 

@@ -9,11 +9,11 @@ import httpx
 import orjson
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-from apps.outbox.codec import MAGIC, Codec
-from apps.outbox.dead_letters import unpack_headers
-from apps.outbox.failures import Poison
-from apps.outbox.models import DeadLetter
-from apps.outbox.registry import Registry
+from .codec import MAGIC, Codec
+from .dead_letters import unpack_headers
+from .failures import Poison
+from .models import DeadLetter
+from .registry import Registry
 
 LONGEST_LINE = 80
 MOST_BYTES = 2048

@@ -15,7 +15,7 @@ class Event(Protocol):
     topic: ClassVar[str]
     namespace: ClassVar[str]
     type: ClassVar[str]
-    """CloudEvents type: ticketing.<service>.<subject>.<action>.v1."""
+    """CloudEvents type: <system>.<service>.<subject>.<action>.v1."""
     aggregate_type: ClassVar[str]
 
     __dataclass_fields__: ClassVar[dict[str, Any]]

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from django.db import IntegrityError
 from django.utils import timezone
 
-from apps.outbox.models import ReceivedEvent
-from apps.outbox.transactions import run_in_transaction, transactional
+from .models import ReceivedEvent
+from .transactions import run_in_transaction, transactional
 
 # A batch ends here, though more are at hand: others may wait for the rows that it has changed.
 BATCH_SECONDS = 0.25

@@ -17,9 +17,9 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
-from apps.outbox.clients import client_settings, fenced_settings, producer_settings
-from apps.outbox.dead_letters import Headers, Record
-from apps.outbox.failures import LeaseLost
+from .clients import client_settings, fenced_settings, producer_settings
+from .dead_letters import Headers, Record
+from .failures import LeaseLost
 
 log = structlog.get_logger(__name__)
 

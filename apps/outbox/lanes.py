@@ -6,8 +6,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from apps.outbox.dead_letters import Failure, Record
-from apps.outbox.worker import spread
+from .dead_letters import Failure, Record
+from .worker import spread
 
 MOST_VERSIONS = 10_000
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from django.db import connection
 
-from apps.outbox.connector import TABLE, Connect
+from .connector import TABLE, Connect
 
 # 3.6.0 and 3.6.1 pass over rows that share a position in the log (issue dbz#1554).
 LOSING_VERSIONS = ("3.6.0", "3.6.1")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from django.db import close_old_connections, connections
 
-from apps.outbox.stores import Settlement
+from .stores import Settlement
 
 if TYPE_CHECKING:
-    from apps.outbox.membership import Membership
-    from apps.outbox.stores import Store
+    from .membership import Membership
+    from .stores import Store
 
 
 class Marker:

@@ -14,10 +14,10 @@ from collections.abc import Callable
 
 import structlog
 
-from apps.outbox import metrics
-from apps.outbox.failures import LeaseLost
-from apps.outbox.slots import SLOTS
-from apps.outbox.stores import Share, Store, runs
+from . import metrics
+from .failures import LeaseLost
+from .slots import SLOTS
+from .stores import Share, Store, runs
 
 log = structlog.get_logger(__name__)
 

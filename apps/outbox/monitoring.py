@@ -13,12 +13,12 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 import orjson
 import structlog
-from django.conf import settings
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from prometheus_client import make_wsgi_app
 
-from apps.outbox import metrics
-from apps.outbox.failures import is_outage
+from . import metrics
+from .conf import settings
+from .failures import is_outage
 
 log = structlog.get_logger(__name__)
 

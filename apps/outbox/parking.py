@@ -17,14 +17,14 @@ import structlog
 from django.db.models import Min
 from django.utils import timezone
 
-from apps.outbox.burials import Burials, facts, failed, received
-from apps.outbox.dead_letters import Failure, Record, clean, pack_headers, unpack_headers
-from apps.outbox.failures import Poison, is_outage
-from apps.outbox.lanes import Patience
-from apps.outbox.models import ParkedRecord
-from apps.outbox.reading import Place, Receiver
-from apps.outbox.receiver import Outcome, known_event_id
-from apps.outbox.transactions import transactional
+from .burials import Burials, facts, failed, received
+from .dead_letters import Failure, Record, clean, pack_headers, unpack_headers
+from .failures import Poison, is_outage
+from .lanes import Patience
+from .models import ParkedRecord
+from .reading import Place, Receiver
+from .receiver import Outcome, known_event_id
+from .transactions import transactional
 
 log = structlog.get_logger(__name__)
 

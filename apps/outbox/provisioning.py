@@ -9,9 +9,9 @@ from enum import StrEnum
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions, NewTopic
-from django.conf import settings
 
-from apps.outbox.topics import FOREVER, Topic, dead_letter_topic, retry_topic, tier_name, tier_topic
+from .conf import settings
+from .topics import FOREVER, Topic, dead_letter_topic, retry_topic, tier_name, tier_topic
 
 TIMEOUT_SECONDS = 30
 PAUSE_SECONDS = 0.1

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.conf import settings
 from django.db.models import Model, Q, QuerySet
 from django.utils import timezone
 
-from apps.outbox import kafka, offsets, slot_guard, trail
-from apps.outbox.models import DeadLetter, OperatorAction, OutboxEvent, ReceivedEvent
-from apps.outbox.transactions import transactional
+from . import kafka, offsets, slot_guard, trail
+from .conf import settings
+from .models import DeadLetter, OperatorAction, OutboxEvent, ReceivedEvent
+from .transactions import transactional
 
 # Relays and consumers write down their work within minutes, whatever fails.
 SHORTEST = timedelta(hours=1)

@@ -10,16 +10,16 @@ from typing import Any
 
 import orjson
 import uuid6
-from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from apps.outbox import tracing
-from apps.outbox.events import Event, record_name
-from apps.outbox.models import OutboxEvent
-from apps.outbox.schemas import DoesNotFit, local_schemas
-from apps.outbox.slots import slot_of
-from apps.outbox.transactions import require
+from . import tracing
+from .conf import settings
+from .events import Event, record_name
+from .models import OutboxEvent
+from .schemas import DoesNotFit, local_schemas
+from .slots import slot_of
+from .transactions import require
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LONGEST_KEY = 255

@@ -21,27 +21,27 @@ from typing import Any, Protocol, cast
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
-from django.conf import settings
 from django.db import close_old_connections
 from django.utils import timezone
 
-from apps.outbox import dead_letters, kafka, metrics, monitoring, slot_guard, takeover, tracing
-from apps.outbox.codec import Codec
-from apps.outbox.context import correlation_id
-from apps.outbox.dead_letters import Failure, Headers, Record, Stage
-from apps.outbox.failures import Poison, Unavailable, is_outage
-from apps.outbox.judging import OBSERVED_ROWS
-from apps.outbox.models import OutboxEvent
-from apps.outbox.provisioning import RAW
-from apps.outbox.raw_rows import columns_of, row_of
-from apps.outbox.reading import to_record
-from apps.outbox.receiver import LONGEST_EVENT_ID
-from apps.outbox.recent import Recent, ids_at_the_tail
-from apps.outbox.records import build_record
-from apps.outbox.registry import Registry
-from apps.outbox.relay import FIRST_DELAY_SECONDS, REFUSED_FOR_GOOD, Outbound
-from apps.outbox.topics import dead_letter_topic
-from apps.outbox.worker import liveness, spread
+from . import dead_letters, kafka, metrics, monitoring, slot_guard, takeover, tracing
+from .codec import Codec
+from .conf import settings
+from .context import correlation_id
+from .dead_letters import Failure, Headers, Record, Stage
+from .failures import Poison, Unavailable, is_outage
+from .judging import OBSERVED_ROWS
+from .models import OutboxEvent
+from .provisioning import RAW
+from .raw_rows import columns_of, row_of
+from .reading import to_record
+from .receiver import LONGEST_EVENT_ID
+from .recent import Recent, ids_at_the_tail
+from .records import build_record
+from .registry import Registry
+from .relay import FIRST_DELAY_SECONDS, REFUSED_FOR_GOOD, Outbound
+from .topics import dead_letter_topic
+from .worker import liveness, spread
 
 log = structlog.get_logger(__name__)
 

@@ -7,9 +7,9 @@ from datetime import datetime
 
 from confluent_kafka import Message
 
-from apps.outbox.failures import Poison
-from apps.outbox.reading import read_headers
-from apps.outbox.records import Row
+from .failures import Poison
+from .reading import read_headers
+from .records import Row
 
 
 def columns_of(message: Message) -> dict[str, bytes]:

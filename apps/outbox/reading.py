@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from apps.outbox.dead_letters import Record
-from apps.outbox.lanes import Lane
-from apps.outbox.receiver import Outcome
+from .dead_letters import Record
+from .lanes import Lane
+from .receiver import Outcome
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +43,7 @@ class Client(Protocol):
 
 
 class Receiver(Protocol):
-    """What is used of apps.outbox.receiver.Receiver."""
+    """What is used of receiver.Receiver."""
 
     @property
     def topics(self) -> list[str]: ...

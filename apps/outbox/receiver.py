@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Protocol
 
-from apps.outbox import tracing
-from apps.outbox.dead_letters import EVENT_ID, NAMESPACE, Record
-from apps.outbox.events import Event, record_name
-from apps.outbox.failures import Poison, is_outage
-from apps.outbox.inbox import (
+from . import tracing
+from .dead_letters import EVENT_ID, NAMESPACE, Record
+from .events import Event, record_name
+from .failures import Poison, is_outage
+from .inbox import (
     Apart,
     Handler,
     Message,
@@ -22,7 +22,7 @@ from apps.outbox.inbox import (
     process_once,
     process_together,
 )
-from apps.outbox.topics import retry_topic, tier_pattern
+from .topics import retry_topic, tier_pattern
 
 LONGEST_EVENT_ID = 64
 LONGEST_KEY = 255

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from apps.outbox import kafka
-from apps.outbox.reading import read_headers
+from . import kafka
+from .reading import read_headers
 
 MOST = 50_000
 TAIL = 10_000

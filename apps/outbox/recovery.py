@@ -12,17 +12,17 @@ from datetime import datetime
 
 import structlog
 from confluent_kafka import TopicPartition
-from django.conf import settings
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
-from apps.outbox import kafka, slot_guard
-from apps.outbox.connector import Connect, configuration, prepare, slot_name
-from apps.outbox.models import OperatorAction, OutboxEvent, ReplicationSlot
-from apps.outbox.raw import group_of
-from apps.outbox.recent import header_of
-from apps.outbox.relay import build_relay
-from apps.outbox.transactions import transactional
+from . import kafka, slot_guard
+from .conf import settings
+from .connector import Connect, configuration, prepare, slot_name
+from .models import OperatorAction, OutboxEvent, ReplicationSlot
+from .raw import group_of
+from .recent import header_of
+from .relay import build_relay
+from .transactions import transactional
 
 log = structlog.get_logger(__name__)
 

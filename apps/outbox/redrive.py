@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from apps.outbox.dead_letters import Refused
-from apps.outbox.models import DeadLetter
-from apps.outbox.status import UNDECIDED
+from .dead_letters import Refused
+from .models import DeadLetter
+from .status import UNDECIDED
 
 Decide = Callable[[UUID], None]
 Rank = tuple[int, str]

@@ -8,10 +8,10 @@ from enum import StrEnum
 from http import HTTPStatus
 
 from confluent_kafka.schema_registry.error import SchemaRegistryError
-from django.conf import settings
 
-from apps.outbox.registry import Registry, avro, subject_of
-from apps.outbox.schemas import LocalSchema, local_schemas
+from .conf import settings
+from .registry import Registry, avro, subject_of
+from .schemas import LocalSchema, local_schemas
 
 COMPATIBILITY = "FULL_TRANSITIVE"
 

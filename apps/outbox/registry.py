@@ -9,10 +9,10 @@ from typing import Any, Self
 import fastavro
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
-from django.conf import settings
 
-from apps.outbox.failures import Poison, Unavailable
-from apps.outbox.schemas import LocalSchema, canonical
+from .conf import settings
+from .failures import Poison, Unavailable
+from .schemas import LocalSchema, canonical
 
 TIMEOUT_SECONDS = 5
 

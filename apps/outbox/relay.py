@@ -16,22 +16,22 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import structlog
-from django.conf import settings
 from django.db import close_old_connections
 
-from apps.outbox import metrics, monitoring, tracing
-from apps.outbox.codec import Codec
-from apps.outbox.dead_letters import Record, Send
-from apps.outbox.failures import ErrorKind, LeaseLost, is_outage, kind_of
-from apps.outbox.judging import FIRST_DELAY_SECONDS, REFUSED_FOR_GOOD, Judge, Place, Plan
-from apps.outbox.kafka import Flight, Results, Sender
-from apps.outbox.marking import Marker
-from apps.outbox.membership import LEASE_SECONDS, LOOK_SECONDS, Membership, process_name
-from apps.outbox.records import Row
-from apps.outbox.registry import Registry
-from apps.outbox.stores import LAST_VERSION, Page, Settlement, Share, Store, open_store
-from apps.outbox.tail import read_event_ids
-from apps.outbox.worker import liveness, spread
+from . import metrics, monitoring, tracing
+from .codec import Codec
+from .conf import settings
+from .dead_letters import Record, Send
+from .failures import ErrorKind, LeaseLost, is_outage, kind_of
+from .judging import FIRST_DELAY_SECONDS, REFUSED_FOR_GOOD, Judge, Place, Plan
+from .kafka import Flight, Results, Sender
+from .marking import Marker
+from .membership import LEASE_SECONDS, LOOK_SECONDS, Membership, process_name
+from .records import Row
+from .registry import Registry
+from .stores import LAST_VERSION, Page, Settlement, Share, Store, open_store
+from .tail import read_event_ids
+from .worker import liveness, spread
 
 __all__ = ("FIRST_DELAY_SECONDS", "REFUSED_FOR_GOOD", "Outbound", "Relay", "build_relay")
 log = structlog.get_logger(__name__)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from apps.outbox import display
-from apps.outbox.status import Slot, Status
+from . import display
+from .status import Slot, Status
 
 
 def status_text(now: Status, *, with_blocked: bool) -> str:

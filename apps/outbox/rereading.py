@@ -10,10 +10,10 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
-from apps.outbox import kafka
-from apps.outbox.consumer import to_record
-from apps.outbox.dead_letters import Record
-from apps.outbox.failures import Unavailable
+from . import kafka
+from .consumer import to_record
+from .dead_letters import Record
+from .failures import Unavailable
 
 SILENCE_SECONDS = 30.0
 

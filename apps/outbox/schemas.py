@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import fastavro
-from django.conf import settings
 from fastavro.validation import ValidationError, ValidationErrorData, validate
+
+from .conf import settings
 
 PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 PLAIN_TYPES: Mapping[str, type] = {

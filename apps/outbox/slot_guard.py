@@ -15,12 +15,12 @@ from datetime import datetime, timedelta
 import httpx
 import orjson
 import structlog
-from django.conf import settings
 from django.db import ProgrammingError, connection
 
-from apps.outbox import metrics
-from apps.outbox.connector import connect_from_settings, slot_name
-from apps.outbox.models import ReplicationSlot
+from . import metrics
+from .conf import settings
+from .connector import connect_from_settings, slot_name
+from .models import ReplicationSlot
 
 log = structlog.get_logger(__name__)
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from confluent_kafka import KafkaException
-from django.conf import settings
 from django.db.models import Count, F, Min, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from apps.outbox import kafka, metrics, offsets
-from apps.outbox.failures import is_outage
-from apps.outbox.models import (
+from . import kafka, metrics, offsets
+from .conf import settings
+from .failures import is_outage
+from .models import (
     DeadLetter,
     OutboxEvent,
     ParkedRecord,
@@ -26,7 +26,7 @@ from apps.outbox.models import (
     RelaySlot,
     ReplicationSlot,
 )
-from apps.outbox.topics import retry_topic
+from .topics import retry_topic
 
 MOST_BLOCKED = 1000
 UNDECIDED = (DeadLetter.State.OPEN, DeadLetter.State.REQUESTED)

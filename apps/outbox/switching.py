@@ -7,17 +7,17 @@ from collections.abc import Callable
 import orjson
 import structlog
 from confluent_kafka import TopicPartition
-from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from apps.outbox import kafka, slot_guard, takeover
-from apps.outbox.connector import Connect, configuration, prepare, slot_name
-from apps.outbox.models import OperatorAction, OutboxEvent, RelayMember, ReplicationSlot
-from apps.outbox.raw import RawWorker, build_raw_worker, group_of
-from apps.outbox.recovery import ROUNDS, drop_publication, drop_slot, wait_until
-from apps.outbox.relay import build_relay
-from apps.outbox.transactions import transactional
+from . import kafka, slot_guard, takeover
+from .conf import settings
+from .connector import Connect, configuration, hand_to_relay, prepare, slot_name
+from .models import OperatorAction, OutboxEvent, RelayMember, ReplicationSlot
+from .raw import RawWorker, build_raw_worker, group_of
+from .recovery import ROUNDS, drop_publication, drop_slot, wait_until
+from .relay import build_relay
+from .transactions import transactional
 
 
 class RelayRuns(Exception):
@@ -87,6 +87,8 @@ def to_debezium(
     if RelayMember.objects.filter(expires_at__gt=timezone.now()).exists():
         raise RelayRuns("Stop relay_outbox first: its rows would overtake those of Debezium.")
     prepare(name)
+    # A writer that was early: no slot has kept its rows.
+    hand_to_relay(name)
     _send_what_is_older(seconds)
     rows = _flip(slot_name(name), by=by, note=note)
     connect.begin_anew(configuration(name, settings.OUTBOX_RAW_TOPIC))

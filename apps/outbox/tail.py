@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from apps.outbox import kafka
+from . import kafka
 
 log = structlog.get_logger(__name__)
 

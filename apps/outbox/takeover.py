@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import uuid
 
-from django.conf import settings
-
-from apps.outbox.connector import slot_name
-from apps.outbox.models import OutboxEvent, ReplicationSlot
-from apps.outbox.transactions import transactional
+from .conf import settings
+from .connector import slot_name
+from .models import OutboxEvent, ReplicationSlot
+from .transactions import transactional
 
 LEAVING = "leaving"
 State = OutboxEvent.State

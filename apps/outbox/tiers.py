@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 
 from confluent_kafka import KafkaException
 
-from apps.outbox import metrics
-from apps.outbox.dead_letters import TOO_LARGE, Failure, Headers, Record, Send
-from apps.outbox.lanes import Entry
-from apps.outbox.topics import home_topic, tier_name, tier_topic
+from . import metrics
+from .dead_letters import TOO_LARGE, Failure, Headers, Record, Send
+from .lanes import Entry
+from .topics import home_topic, tier_name, tier_topic
 
 FROM_TOPIC = "outbox-retry-topic"
 FROM_PARTITION = "outbox-retry-partition"

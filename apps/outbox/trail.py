@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 from django.utils import timezone
 
-from apps.outbox.models import OperatorAction
+from .models import OperatorAction
 
 log = structlog.get_logger(__name__)
 

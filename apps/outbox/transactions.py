@@ -85,7 +85,7 @@ def require() -> None:
     if not is_open():
         raise TransactionRequired(
             "This must happen in a transaction. Mark the service function that does it "
-            "@transactional (apps.outbox.transactions)."
+            "@transactional."
         )
 
 

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 import structlog
-from django.conf import settings
 from django.core.management.base import DjangoHelpFormatter
 
-from apps.outbox import monitoring
-from apps.outbox.monitoring import liveness as liveness  # noqa: PLC0414 (loops ask for it here)
+from . import monitoring
+from .conf import settings
+from .monitoring import liveness as liveness  # noqa: PLC0414 (loops ask for it here)
 
 log = structlog.get_logger(__name__)
 

@@ -13,7 +13,7 @@ from django.core.management.base import (
     DjangoHelpFormatter,
 )
 
-from apps.outbox.failures import is_outage
+from ..failures import is_outage
 
 LONGEST = 300
 SERVERS = (

@@ -4,7 +4,7 @@ import uuid6
 from django.db import migrations, models
 
 
-from apps.outbox.slots import slot_of
+from ..slots import slot_of
 
 
 def fill_slots(apps, schema_editor):

@@ -1,4 +1,4 @@
-"""What Django loads for ENGINE = "apps.outbox.mongodb"."""
+"""What Django loads for ENGINE = "….mongodb"."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from django_mongodb_backend.base import DatabaseWrapper as BackendWrapper
 from django_mongodb_backend.operations import DatabaseOperations as BackendOperations
 from pymongo.errors import PyMongoError
 
-from apps.outbox.mongodb.schema import DatabaseSchemaEditor
+from .schema import DatabaseSchemaEditor
 
 
 class DatabaseOperations(BackendOperations):  # type: ignore[misc]
-    compiler_module = "apps.outbox.mongodb.compiler"
+    compiler_module = f"{__package__}.compiler"
 
 
 class DatabaseWrapper(BackendWrapper):  # type: ignore[misc]

@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 
 from django.db import connection
 
-from apps.outbox.failures import LeaseLost
-from apps.outbox.records import Row
+from ..failures import LeaseLost
+from ..records import Row
 
 __all__ = ("LeaseLost",)
 LAST_VERSION = 2**63 - 1
@@ -154,10 +154,10 @@ class Store(Protocol):
 def open_store() -> Store:
     """Return the store of the default database."""
     if connection.vendor == "mongodb":
-        from apps.outbox.stores.mongodb import MongoStore  # noqa: PLC0415 (one driver a service)
+        from .mongodb import MongoStore  # noqa: PLC0415 (one driver a service)
 
         return MongoStore()
-    from apps.outbox.stores.postgresql import PostgresStore  # noqa: PLC0415
+    from .postgresql import PostgresStore  # noqa: PLC0415
 
     return PostgresStore()
 

@@ -16,11 +16,11 @@ from pymongo.change_stream import CollectionChangeStream
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure, PyMongoError
 
-from apps.outbox.failures import LeaseLost, Unavailable
-from apps.outbox.records import Row
-from apps.outbox.slots import SLOTS
-from apps.outbox.stores import BlockedKey, Holding, Member, Page, Settlement, Share
-from apps.outbox.transactions import run_in_transaction
+from ..failures import LeaseLost, Unavailable
+from ..records import Row
+from ..slots import SLOTS
+from ..transactions import run_in_transaction
+from . import BlockedKey, Holding, Member, Page, Settlement, Share
 
 log = structlog.get_logger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from apps.outbox.testing.history import Event, History, Outcome, Reading
+from .history import Event, History, Outcome, Reading
 
 PENDING, PUBLISHED, DEAD = "pending", "published", "dead"
 REPLAYED = "replayed"

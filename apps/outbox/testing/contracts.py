@@ -16,9 +16,9 @@ from typing import Any
 
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-from apps.outbox.events import Event, record_name
-from apps.outbox.registry import Registry, subject_of
-from apps.outbox.schemas import local_schemas
+from ..events import Event, record_name
+from ..registry import Registry, subject_of
+from ..schemas import local_schemas
 
 Schema = dict[str, Any]
 

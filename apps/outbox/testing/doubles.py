@@ -7,9 +7,9 @@ import signal
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar, cast
 
-from apps.outbox.failures import Poison, Unavailable
-from apps.outbox.registry import SchemaMissing
-from apps.outbox.schemas import LocalSchema, local_schemas
+from ..failures import Poison, Unavailable
+from ..registry import SchemaMissing
+from ..schemas import LocalSchema, local_schemas
 
 T = TypeVar("T")
 

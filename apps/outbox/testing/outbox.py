@@ -10,20 +10,20 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-from django.conf import settings
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from apps.outbox.codec import MAGIC, PREFIX, Codec
-from apps.outbox.dead_letters import NAMESPACE, Record
-from apps.outbox.events import Event, record_name
-from apps.outbox.inbox import Handler
-from apps.outbox.models import OutboxEvent
-from apps.outbox.publish import plain
-from apps.outbox.receiver import Outcome, Receiver, build
-from apps.outbox.records import Row, build_record
-from apps.outbox.schemas import local_schemas
-from apps.outbox.testing.doubles import FakeRegistry
+from ..codec import MAGIC, PREFIX, Codec
+from ..conf import settings
+from ..dead_letters import NAMESPACE, Record
+from ..events import Event, record_name
+from ..inbox import Handler
+from ..models import OutboxEvent
+from ..publish import plain
+from ..receiver import Outcome, Receiver, build
+from ..records import Row, build_record
+from ..schemas import local_schemas
+from .doubles import FakeRegistry
 
 E = TypeVar("E", bound=Event)
 

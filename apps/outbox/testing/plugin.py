@@ -1,6 +1,6 @@
 """Fixtures for projects that use the outbox.
 
-In the root conftest.py: `pytest_plugins = ["apps.outbox.testing.plugin"]`.
+In the root conftest.py: `pytest_plugins = ["kafka_outbox.testing.plugin"]`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from apps.outbox.testing.doubles import FakeClock
-    from apps.outbox.testing.outbox import Outbox
+    from .doubles import FakeClock
+    from .outbox import Outbox
 
 
 @pytest.fixture
 def outbox(db: None) -> Outbox:  # noqa: ARG001 (pytest-django's: the rows are real)
     """See `Outbox`: what the test publishes, and the way of events to this project's handlers."""
     # Plugins are imported before Django knows its settings, and in projects without any.
-    from apps.outbox.testing.outbox import Outbox  # noqa: PLC0415
+    from .outbox import Outbox  # noqa: PLC0415
 
     return Outbox()
 
@@ -26,6 +26,6 @@ def outbox(db: None) -> Outbox:  # noqa: ARG001 (pytest-django's: the rows are r
 @pytest.fixture
 def fake_clock() -> FakeClock:
     """Time that passes when the test says so."""
-    from apps.outbox.testing.doubles import FakeClock  # noqa: PLC0415
+    from .doubles import FakeClock  # noqa: PLC0415
 
     return FakeClock()

@@ -12,19 +12,19 @@ from typing import Any
 import fastavro
 import orjson
 
-from apps.outbox.codec import Codec, Schemas, decode_record
-from apps.outbox.dead_letters import Headers, Record
-from apps.outbox.events import Event as Publishable
-from apps.outbox.events import record_name
-from apps.outbox.failures import Poison
-from apps.outbox.models import DeadLetter, OutboxEvent, ParkedRecord, ReceivedEvent
-from apps.outbox.publish import plain
-from apps.outbox.receiver import event_id
-from apps.outbox.records import Row as OutboxRow
-from apps.outbox.records import build_record
-from apps.outbox.rereading import read_records
-from apps.outbox.schemas import local_schemas
-from apps.outbox.testing.history import Delivery, Event, Letter, Reading, Row
+from ..codec import Codec, Schemas, decode_record
+from ..dead_letters import Headers, Record
+from ..events import Event as Publishable
+from ..events import record_name
+from ..failures import Poison
+from ..models import DeadLetter, OutboxEvent, ParkedRecord, ReceivedEvent
+from ..publish import plain
+from ..receiver import event_id
+from ..records import Row as OutboxRow
+from ..records import build_record
+from ..rereading import read_records
+from ..schemas import local_schemas
+from .history import Delivery, Event, Letter, Reading, Row
 
 CHUNK = 1000
 

@@ -4,11 +4,11 @@ import sys
 from typing import Any
 
 import httpx
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.outbox import recovery, slot_guard
-from apps.outbox.connector import (
+from ... import recovery, slot_guard
+from ...conf import settings
+from ...connector import (
     Connect,
     ConnectorFailed,
     configuration,
@@ -17,13 +17,13 @@ from apps.outbox.connector import (
     prepare,
     slot_name,
 )
-from apps.outbox.lint import lint
-from apps.outbox.models import OutboxEvent
-from apps.outbox.worker import HelpFormatter
+from ...lint import lint
+from ...models import OutboxEvent
+from ...worker import HelpFormatter
 
 EXAMPLE = """\
 example:
-  DJANGO_SETTINGS_MODULE=ticketing.settings.orders manage.py apply_connector
+  manage.py apply_connector
 
 It makes the publication and the replication slot first, so that no row is missed whenever the
 connector starts. Rows from before the slot are sent by a relay, here and now. Running it again

@@ -5,10 +5,10 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from apps.outbox import auditing, display
-from apps.outbox.audit import Balance
-from apps.outbox.management.arguments import instant
-from apps.outbox.management.base import OutboxCommand
+from ... import auditing, display
+from ...audit import Balance
+from ..arguments import instant
+from ..base import OutboxCommand
 
 
 class Command(OutboxCommand):

@@ -2,15 +2,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.outbox.consumer import build_consumer
-from apps.outbox.worker import HelpFormatter, run_until_signalled
+from ...conf import settings
+from ...consumer import build_consumer
+from ...worker import HelpFormatter, run_until_signalled
 
 EXAMPLE = """\
 example:
-  DJANGO_SETTINGS_MODULE=ticketing.settings.tickets manage.py consume_events
+  manage.py consume_events
 
 EVENT_HANDLERS says which topics are read. SIGTERM ends it after the message in hand.
 """

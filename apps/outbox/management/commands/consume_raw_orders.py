@@ -2,17 +2,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.outbox.monitoring import store_gauges
-from apps.outbox.raw import build_raw_worker
-from apps.outbox.status import set_gauges
-from apps.outbox.worker import HelpFormatter, run_until_signalled
+from ...conf import settings
+from ...monitoring import store_gauges
+from ...raw import build_raw_worker
+from ...status import set_gauges
+from ...worker import HelpFormatter, run_until_signalled
 
 EXAMPLE = """\
 example:
-  DJANGO_SETTINGS_MODULE=ticketing.settings.orders manage.py consume_raw_orders
+  manage.py consume_raw_orders
 
 Any number may run; Kafka divides the raw topic's partitions among them. SIGTERM ends it after the
 batch in hand.

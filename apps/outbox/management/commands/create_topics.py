@@ -5,9 +5,9 @@ from typing import Any
 from confluent_kafka import KafkaException
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.outbox.kafka import admin
-from apps.outbox.provisioning import Change, create_topics, wanted_topics
-from apps.outbox.worker import HelpFormatter
+from ...kafka import admin
+from ...provisioning import Change, create_topics, wanted_topics
+from ...worker import HelpFormatter
 
 EXAMPLE = """\
 example:

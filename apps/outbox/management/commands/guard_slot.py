@@ -5,13 +5,13 @@ import time
 from typing import Any
 
 import httpx
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.outbox import recovery, slot_guard
-from apps.outbox.connector import ConnectorFailed, connect_from_settings
-from apps.outbox.recovery import NotInTime
-from apps.outbox.worker import HelpFormatter
+from ... import recovery, slot_guard
+from ...conf import settings
+from ...connector import ConnectorFailed, connect_from_settings
+from ...recovery import NotInTime
+from ...worker import HelpFormatter
 
 FAULT = 2
 EXAMPLE = """\

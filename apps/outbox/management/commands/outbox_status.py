@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 from django.core.management.base import CommandError, CommandParser
 
-from apps.outbox import report, status
-from apps.outbox.management.base import OutboxCommand
-from apps.outbox.status import Status
+from ... import report, status
+from ...status import Status
+from ..base import OutboxCommand
 
 
 class Command(OutboxCommand):

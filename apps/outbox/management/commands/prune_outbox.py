@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
-from apps.outbox import display, pruning
-from apps.outbox.management.base import OutboxCommand
-from apps.outbox.pruning import Chunk, TooSoon
+from ... import display, pruning
+from ...conf import settings
+from ...pruning import Chunk, TooSoon
+from ..base import OutboxCommand
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 

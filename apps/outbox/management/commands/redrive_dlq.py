@@ -9,11 +9,11 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from apps.outbox import dead_letters, display, kafka
-from apps.outbox.management.arguments import instant
-from apps.outbox.management.base import OutboxCommand
-from apps.outbox.models import DeadLetter
-from apps.outbox.redrive import decide_all
+from ... import dead_letters, display, kafka
+from ...models import DeadLetter
+from ...redrive import decide_all
+from ..arguments import instant
+from ..base import OutboxCommand
 
 PROGRESS_EVERY = 100
 SEND_SECONDS = 10.0
@@ -24,7 +24,7 @@ class Command(OutboxCommand):
     examples = """\
 examples:
   manage.py redrive_dlq --list
-  manage.py redrive_dlq --topic ticketing.orders --kind handler --since 2026-03-01 --dry-run
+  manage.py redrive_dlq --topic cinema.seats --kind handler --since 2026-03-01 --dry-run
   manage.py redrive_dlq --all --rate 50
   manage.py redrive_dlq --id 0d3a7f52-9f0e-5b0c-8a1d-3f6f0c9f2b11 --discard --reason "A test"
 

@@ -6,9 +6,9 @@ from typing import Any
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.outbox.registration import COMPATIBILITY, NotRegistered, Plan, Step, carry_out, plan
-from apps.outbox.registry import Registry
-from apps.outbox.worker import HelpFormatter
+from ...registration import COMPATIBILITY, NotRegistered, Plan, Step, carry_out, plan
+from ...registry import Registry
+from ...worker import HelpFormatter
 
 EXAMPLE = """\
 examples:

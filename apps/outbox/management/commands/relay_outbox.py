@@ -2,17 +2,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.outbox.monitoring import store_gauges
-from apps.outbox.relay import build_relay
-from apps.outbox.status import set_gauges
-from apps.outbox.worker import HelpFormatter, run_until_signalled
+from ...conf import settings
+from ...monitoring import store_gauges
+from ...relay import build_relay
+from ...status import set_gauges
+from ...worker import HelpFormatter, run_until_signalled
 
 EXAMPLE = """\
 example:
-  DJANGO_SETTINGS_MODULE=ticketing.settings.tickets manage.py relay_outbox
+  manage.py relay_outbox
 
 Any number may run; one leads, the others stand by and take over within five seconds of its death.
 SIGTERM ends it after the batch in hand.

@@ -3,14 +3,14 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.outbox import switching
-from apps.outbox.connector import ConnectorFailed, connect_from_settings
-from apps.outbox.recovery import NotInTime
-from apps.outbox.switching import RelayRuns
-from apps.outbox.worker import HelpFormatter
+from ... import switching
+from ...conf import settings
+from ...connector import ConnectorFailed, connect_from_settings
+from ...recovery import NotInTime
+from ...switching import RelayRuns
+from ...worker import HelpFormatter
 
 EXAMPLE = """\
 example, from Debezium to the relay, while the service writes:
