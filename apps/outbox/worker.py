@@ -7,12 +7,10 @@ import random
 import signal
 import socket
 import threading
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable
 from typing import Protocol
 
 import structlog
-from django.core.management.base import DjangoHelpFormatter
 
 from . import monitoring
 from .conf import settings
@@ -28,10 +26,6 @@ class Worker(Protocol):
 
     def run(self) -> None: ...
     def stop(self) -> None: ...
-
-
-class HelpFormatter(DjangoHelpFormatter, RawDescriptionHelpFormatter):
-    """Keeps the line breaks of a command's description and examples."""
 
 
 def run_until_signalled(worker: Worker, *, gauges: Callable[[], None] = lambda: None) -> None:

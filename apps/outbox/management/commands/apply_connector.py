@@ -4,7 +4,7 @@ import sys
 from typing import Any
 
 import httpx
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from ... import recovery, slot_guard
 from ...conf import settings
@@ -19,7 +19,7 @@ from ...connector import (
 )
 from ...lint import lint
 from ...models import OutboxEvent
-from ...worker import HelpFormatter
+from ..base import OutboxCommand
 
 EXAMPLE = """\
 example:
@@ -36,12 +36,9 @@ compares Connect and PostgreSQL with what must be, changes nothing, and fails if
 DRAIN_SECONDS = 300.0
 
 
-class Command(BaseCommand):
+class Command(OutboxCommand):
     help = "Let Debezium read this service's outbox, and wait until it does."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:  # noqa: ANN401
-        kwargs |= {"formatter_class": HelpFormatter, "epilog": EXAMPLE}
-        return super().create_parser(prog_name, subcommand, **kwargs)
+    examples = EXAMPLE
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--check", action="store_true", help="compare, and change nothing")

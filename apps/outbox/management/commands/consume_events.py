@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError
 
 from ...conf import settings
 from ...consumer import build_consumer
-from ...worker import HelpFormatter, run_until_signalled
+from ...worker import run_until_signalled
+from ..base import OutboxCommand
 
 EXAMPLE = """\
 example:
@@ -16,12 +17,9 @@ EVENT_HANDLERS says which topics are read. SIGTERM ends it after the message in 
 """
 
 
-class Command(BaseCommand):
+class Command(OutboxCommand):
     help = "Read this service's topics and let each event take effect exactly once."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:  # noqa: ANN401
-        kwargs |= {"formatter_class": HelpFormatter, "epilog": EXAMPLE}
-        return super().create_parser(prog_name, subcommand, **kwargs)
+    examples = EXAMPLE
 
     def handle(self, *_args: Any, **_options: Any) -> None:  # noqa: ANN401
         if not settings.EVENT_HANDLERS:

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError
 
 from ...conf import settings
 from ...monitoring import store_gauges
 from ...raw import build_raw_worker
 from ...status import set_gauges
-from ...worker import HelpFormatter, run_until_signalled
+from ...worker import run_until_signalled
+from ..base import OutboxCommand
 
 EXAMPLE = """\
 example:
@@ -19,12 +20,9 @@ batch in hand.
 """
 
 
-class Command(BaseCommand):
+class Command(OutboxCommand):
     help = "Turn the outbox rows that Debezium read into Avro records of their topics."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:  # noqa: ANN401
-        kwargs |= {"formatter_class": HelpFormatter, "epilog": EXAMPLE}
-        return super().create_parser(prog_name, subcommand, **kwargs)
+    examples = EXAMPLE
 
     def handle(self, *_args: Any, **_options: Any) -> None:  # noqa: ANN401
         if settings.OUTBOX_TRANSPORT != "debezium":

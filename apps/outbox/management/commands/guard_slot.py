@@ -5,13 +5,13 @@ import time
 from typing import Any
 
 import httpx
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from ... import recovery, slot_guard
 from ...conf import settings
 from ...connector import ConnectorFailed, connect_from_settings
 from ...recovery import NotInTime
-from ...worker import HelpFormatter
+from ..base import OutboxCommand
 
 FAULT = 2
 EXAMPLE = """\
@@ -25,12 +25,9 @@ example:
 """
 
 
-class Command(BaseCommand):
+class Command(OutboxCommand):
     help = "Look at the replication slot that Debezium reads, and deal with one that was lost."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:  # noqa: ANN401
-        kwargs |= {"formatter_class": HelpFormatter, "epilog": EXAMPLE}
-        return super().create_parser(prog_name, subcommand, **kwargs)
+    examples = EXAMPLE
 
     def add_arguments(self, parser: CommandParser) -> None:
         what = parser.add_mutually_exclusive_group()

@@ -4,11 +4,11 @@ from contextlib import closing
 from typing import Any
 
 from confluent_kafka.schema_registry.error import SchemaRegistryError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from ...registration import COMPATIBILITY, NotRegistered, Plan, Step, carry_out, plan
 from ...registry import Registry
-from ...worker import HelpFormatter
+from ..base import OutboxCommand
 
 EXAMPLE = """\
 examples:
@@ -21,12 +21,9 @@ before anything is registered: only optional fields with defaults may come or go
 MARKS = {Step.UNCHANGED: " ", Step.NEW: "+", Step.NEW_VERSION: "~", Step.INCOMPATIBLE: "!"}
 
 
-class Command(BaseCommand):
+class Command(OutboxCommand):
     help = "Register the Avro schemas of AVRO_DIR, and print what is done."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:  # noqa: ANN401
-        kwargs |= {"formatter_class": HelpFormatter, "epilog": EXAMPLE}
-        return super().create_parser(prog_name, subcommand, **kwargs)
+    examples = EXAMPLE
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--check", action="store_true", help="print the plan, change nothing")

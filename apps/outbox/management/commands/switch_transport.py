@@ -3,14 +3,14 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from ... import switching
 from ...conf import settings
 from ...connector import ConnectorFailed, connect_from_settings
 from ...recovery import NotInTime
 from ...switching import RelayRuns
-from ...worker import HelpFormatter
+from ..base import OutboxCommand
 
 EXAMPLE = """\
 example, from Debezium to the relay, while the service writes:
@@ -25,12 +25,9 @@ and back:
 """
 
 
-class Command(BaseCommand):
+class Command(OutboxCommand):
     help = "Change between Debezium and the relay without losing or reordering an event."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:  # noqa: ANN401
-        kwargs |= {"formatter_class": HelpFormatter, "epilog": EXAMPLE}
-        return super().create_parser(prog_name, subcommand, **kwargs)
+    examples = EXAMPLE
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("transport", choices=("relay", "debezium"))
