@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+)
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from .conf import settings
@@ -24,6 +29,7 @@ class Change(StrEnum):
     CREATED = "created"
     GREW = "got more partitions"
     HAS_MORE = "has more partitions than asked for, which stay"
+    KEPT_OTHERWISE = "keeps its records as long as it should again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,17 +65,85 @@ def wanted_topics() -> list[Topic]:
     return list(wanted.values())
 
 
-def create_topics(admin: AdminClient, topics: list[Topic]) -> list[Outcome]:
-    """Create what is missing and add partitions where there are too few; remove nothing.
+def create_topics(
+    admin: AdminClient, topics: list[Topic], *, is_check: bool = False
+) -> list[Outcome]:
+    """Create what is missing, add partitions where there are too few, and correct the retention.
+
+    Nothing is removed; a retention that is corrected to a shorter one lets Kafka remove records.
+
+    Args:
+        admin: Kafka's administration.
+        topics: what must exist.
+        is_check: only say what would be done.
 
     Raises:
         KafkaException: Kafka is away or refuses.
     """
     existing = _partitions(admin)
+    retentions = _retentions(admin, [each.name for each in topics if each.name in existing])
     return [
-        Outcome(topic=topic, change=_ensure(admin, topic, existing.get(topic.name, 0)))
+        Outcome(topic=topic, change=change)
         for topic in topics
+        for change in _changes(
+            admin, topic, existing.get(topic.name, 0), retentions.get(topic.name), is_check=is_check
+        )
     ]
+
+
+def _changes(
+    admin: AdminClient,
+    topic: Topic,
+    have: int,
+    retention: dict[str, str] | None,
+    *,
+    is_check: bool,
+) -> list[Change]:
+    """Do what is to be done for one topic: the partitions, and the retention if it is another."""
+    if is_check:
+        change = Change.GREW if have < topic.partitions else Change.NONE
+        changes: list[Change] = [change if have else Change.CREATED]
+    else:
+        changes = [_ensure(admin, topic, have)]
+    if retention is not None and retention != _retention(topic):
+        if not is_check:
+            _keep(admin, topic)
+        changes = [*(each for each in changes if each != Change.NONE), Change.KEPT_OTHERWISE]
+    return changes
+
+
+def _retention(topic: Topic) -> dict[str, str]:
+    """Return the settings by which a topic keeps its records, which the brokers may default."""
+    kept = {"retention.ms": str(topic.retention_ms)}
+    return kept | ({"retention.bytes": str(FOREVER)} if topic.retention_ms == FOREVER else {})
+
+
+def _retentions(admin: AdminClient, names: list[str]) -> dict[str, dict[str, str]]:
+    """Return what the topics have of the settings that we set."""
+    if not names:
+        return {}
+    asked = admin.describe_configs(
+        [ConfigResource(ConfigResource.Type.TOPIC, name) for name in names]
+    )
+    found = {resource.name: config.result(TIMEOUT_SECONDS) for resource, config in asked.items()}
+    forever = {name: config["retention.ms"].value == str(FOREVER) for name, config in found.items()}
+    return {
+        name: {
+            key: config[key].value
+            for key in ("retention.ms", *(("retention.bytes",) if forever[name] else ()))
+        }
+        for name, config in found.items()
+    }
+
+
+def _keep(admin: AdminClient, topic: Topic) -> None:
+    entries = [
+        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in _retention(topic).items()
+    ]
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic.name, incremental_configs=entries)
+    for done in admin.incremental_alter_configs([resource]).values():
+        done.result(TIMEOUT_SECONDS)
 
 
 def _partitions(admin: AdminClient) -> dict[str, int]:
@@ -98,8 +172,7 @@ def _create(admin: AdminClient, topic: Topic) -> bool:
         topic.name,
         num_partitions=topic.partitions,
         replication_factor=BROKERS_DEFAULT,
-        config={"retention.ms": str(topic.retention_ms)}
-        | ({"retention.bytes": str(FOREVER)} if topic.retention_ms == FOREVER else {}),
+        config=_retention(topic),
     )
     try:
         admin.create_topics([new])[topic.name].result(TIMEOUT_SECONDS)

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import ConfigResource, ResourceType
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from django.core.management import call_command
 
 from apps.outbox import kafka
@@ -100,3 +100,31 @@ def test_partitions_are_added_and_never_removed(names):
     [kept] = create_topics(admin, [Topic(names, 2, "")])
     assert kept.change == Change.HAS_MORE
     assert partitions(names) == {names: 3}
+
+
+def test_retention_that_somebody_changed_is_seen_and_corrected(names):
+    raw = f"{names}.raw"
+    call_command("create_topics", stdout=io.StringIO())
+    wanted = [topic for topic in wanted_topics() if topic.name == raw]
+    partitions(raw)
+    shorter = ConfigEntry("retention.ms", "1000", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, raw, incremental_configs=[shorter])
+    admin = kafka.admin()
+    admin.incremental_alter_configs([resource])[resource].result(30)
+    said = io.StringIO()
+
+    with pytest.raises(SystemExit):
+        call_command("create_topics", "--check", stdout=said)
+    corrected = create_topics(kafka.admin(), wanted)
+
+    assert f"+ {raw} (2): {Change.KEPT_OTHERWISE}" in said.getvalue()
+    assert [outcome.change for outcome in corrected] == [Change.KEPT_OTHERWISE]
+    again = create_topics(kafka.admin(), wanted)
+    assert [outcome.change for outcome in again] == [Change.NONE]
+
+
+def test_check_creates_nothing(names):
+    with pytest.raises(SystemExit):
+        call_command("create_topics", "--check", stdout=io.StringIO())
+
+    assert names not in kafka.admin().list_topics(timeout=30).topics
