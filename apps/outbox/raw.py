@@ -33,11 +33,10 @@ from .failures import Poison, Unavailable, is_outage
 from .judging import OBSERVED_ROWS
 from .models import OutboxEvent
 from .provisioning import RAW
-from .raw_rows import columns_of, row_of
+from .raw_rows import columns_of, record_of
 from .reading import to_record
 from .receiver import LONGEST_EVENT_ID
 from .recent import Recent, ids_at_the_tail
-from .records import build_record
 from .registry import Registry
 from .relay import FIRST_DELAY_SECONDS, REFUSED_FOR_GOOD, Outbound
 from .topics import dead_letter_topic
@@ -113,7 +112,7 @@ class RawWorker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._raw_topic = raw_topic
-        self._topics = topics
+        self._names = {topic.encode(): topic for topic in topics}
         self._client = client
         self._codec = codec
         self._sender = sender
@@ -226,12 +225,15 @@ class RawWorker:
     def _plan(self, messages: list[Message]) -> Plan:
         plan = Plan(messages=[], records=[], event_ids=[], poison=[])
         seen: set[bytes] = set()
+        topics, source = self._names, settings.OUTBOX_SOURCE.encode()
         for message, columns in self._ours(messages, plan):
             try:
                 event_id = columns.get("id") or b""
                 if event_id in seen or self._was_sent(event_id, columns):
                     continue
-                record = build_record(row_of(message, columns, self._topics), self._codec)
+                record = record_of(
+                    message, columns, topics=topics, source=source, codec=self._codec
+                )
             except Poison as exc:
                 plan.poison.append((message, exc))
                 continue
@@ -264,8 +266,10 @@ class RawWorker:
         ]
 
     def _was_sent(self, event_id: bytes, columns: dict[str, bytes]) -> bool:
-        topic = columns.get("topic", b"").decode(errors="replace")
-        if topic in self._topics and topic not in self._recalled:
+        topic = self._names.get(columns.get("topic", b""))
+        if topic is None:
+            return False
+        if topic not in self._recalled:
             self._recent.add(self._tail([topic]))
             self._recalled.add(topic)
         if event_id not in self._recent:

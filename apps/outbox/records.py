@@ -68,7 +68,7 @@ def build_record(row: Row, codec: Codec, source: bytes = b"") -> Record:
         CONTENT_TYPE,
     )
     if row.headers not in NO_HEADERS:
-        extra = _extra_headers(row.headers)
+        extra = extra_headers(row.headers)
         headers = tuple((dict(headers) | extra).items())
     return Record(
         topic=row.topic,
@@ -95,7 +95,12 @@ def rfc3339(instant: datetime) -> str:
     return f"{utc.isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"
 
 
-def _extra_headers(text: str) -> dict[str, bytes]:
+def extra_headers(text: str | bytes) -> dict[str, bytes]:
+    """Return the headers that a row brings along, from their JSON.
+
+    Raises:
+        Poison: it is no object of strings.
+    """
     try:
         headers = orjson.loads(text or "{}")
     except orjson.JSONDecodeError as exc:
