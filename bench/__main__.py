@@ -7,11 +7,13 @@ between, on the same servers, so compare the ratios: figures of another machine 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 
 from bench import consume, cost, growth, idle, latency, raw, relay, report, scale, servers
 from bench.results import RESULTS, Result, show
@@ -94,5 +96,11 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _stop(number: int, _frame: FrameType | None) -> None:
+    """End as after an error, so that nothing is left running or lying about."""
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _stop)
     sys.exit(main(sys.argv[1:]))
