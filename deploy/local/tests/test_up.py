@@ -157,7 +157,7 @@ def test_a_process_that_dies_is_restarted_and_shown_as_such(runner):
     restarts = runner.directory / "run" / "restarts.json"
     eventually(lambda: json.loads(restarts.read_text()).get("web") == 1)
     [row] = [line for line in runner.local("status").splitlines() if line.startswith("web")]
-    assert row.split()[-3] == "1"
+    assert row.split()[-4] == "1"
     assert "web was restarted (restart 1)" in runner.printed
 
 
