@@ -81,7 +81,7 @@ def surely_sent_until() -> datetime | None:
     to what no raw worker has committed yet. None means that nothing is sure.
     """
     known = ReplicationSlot.objects.filter(pk=slot_name(settings.OUTBOX_CONNECTOR)).first()
-    if known is None or known.confirmed_at is None or known.fault.startswith(slot_guard.RAW_GONE):
+    if known is None or known.confirmed_at is None:
         return None
     return min([known.confirmed_at, *_not_worked_yet(settings.OUTBOX_RAW_TOPIC)]) - (
         slot_guard.MARGIN

@@ -25,7 +25,6 @@ from .models import ReplicationSlot
 log = structlog.get_logger(__name__)
 
 MISSING = "missing"
-RAW_GONE = "The raw topic"
 # How much later than its event a row may be committed, clocks that differ included.
 MARGIN = timedelta(hours=1)
 
