@@ -165,6 +165,14 @@ class Bench:
             client.close()
         return found
 
+    def end(self, topic, partition=0):
+        """Return how many records the partition has had."""
+        client = kafka.consumer(f"{self.group}-counter")
+        try:
+            return client.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)[1]
+        finally:
+            client.close()
+
     def committed(self, partition=0, topic=None):
         client = kafka.consumer(self.group)
         try:
