@@ -98,6 +98,7 @@ class Load:
         )
 
 
+@pytest.mark.timeout(120 + 90 * KILLS)
 def test_no_committed_row_is_lost_when_connect_is_killed_under_load(captured, own_connect):
     captured.apply()
     assert lint(captured.connect, captured.wanted()) == []
