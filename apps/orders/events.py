@@ -73,12 +73,14 @@ class OrderCancelled(OrderState):
 
 @dataclass(frozen=True, kw_only=True)
 class OrderRefundRequested(OrderState):
-    """Money arrived for an order that cannot have its ticket any more, and must go back."""
+    """Money of an order that has no ticket for it, or no longer, must go back."""
 
     type: ClassVar[str] = "ticketing.orders.order.refund_requested.v1"
 
     payment_id: str
     reason: str
+    refund_id: str = ""
+    requested_by: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

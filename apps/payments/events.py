@@ -61,13 +61,59 @@ class PaymentFailed(AttemptFact):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PaymentRefundRequested(AttemptFact):
+    """Money of an attempt is to go back to the buyer."""
+
+    type: ClassVar[str] = "ticketing.payments.payment.refund_requested.v1"
+
+    refund_id: str
+    refund_cents: int
+    reason: str
+    requested_by: str
+    requested_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class PaymentRefunded(AttemptFact):
-    """The whole amount of an attempt went back to the buyer."""
+    """Money of an attempt went back to the buyer: all of it, or a part.
+
+    The defaults are those of events from before refunds had an id, which gave back everything.
+    """
 
     type: ClassVar[str] = "ticketing.payments.payment.refunded.v1"
 
     reason: str
     refunded_at: datetime
+    refund_id: str = ""
+    refund_cents: int = 0
+    refunded_total_cents: int = 0
+    requested_by: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentRefundFailed(AttemptFact):
+    """A refund came to nothing, maybe after it was told as done."""
+
+    type: ClassVar[str] = "ticketing.payments.payment.refund_failed.v1"
+
+    refund_id: str
+    refund_cents: int
+    refunded_total_cents: int
+    reason: str
+    requested_by: str
+    failed_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentDisputed(AttemptFact):
+    """The buyer's bank disputes a payment, or has decided on it."""
+
+    type: ClassVar[str] = "ticketing.payments.payment.disputed.v1"
+
+    dispute_id: str
+    dispute_status: str
+    dispute_cents: int
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,9 +171,11 @@ class OrderCancelled(OrderFact):
 
 @dataclass(frozen=True, kw_only=True)
 class OrderRefundRequested(OrderFact):
-    """Money arrived for an order that cannot have its ticket any more, and must go back."""
+    """Money of an order that has no ticket for it, or no longer, must go back."""
 
     type: ClassVar[str] = "ticketing.orders.order.refund_requested.v1"
 
     payment_id: str
     reason: str
+    refund_id: str = ""
+    requested_by: str = ""
