@@ -17,6 +17,7 @@ import orjson
 import structlog
 from confluent_kafka import KafkaError, KafkaException
 from django.db.models import F, QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from . import metrics, trail
@@ -315,9 +316,18 @@ def clean(message: str) -> str:
     return text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 1]}…"
 
 
+def id_of_unsent(event_id: uuid.UUID) -> uuid.UUID:
+    """Return the id of the letter that a relay keeps of an event."""
+    return _id_of_place(Stage.RELAY, "", str(event_id))
+
+
 def _letter_id(rec: Record, failure: Failure, event_id: str) -> uuid.UUID:
     place = event_id if rec.offset is None else f"{rec.topic}/{rec.partition}/{rec.offset}"
-    return uuid.uuid5(NAMESPACE, f"{failure.stage.value}/{failure.group}/{place}")
+    return _id_of_place(failure.stage, failure.group, place)
+
+
+def _id_of_place(stage: DeadLetter.Stage, group: str, place: str) -> uuid.UUID:
+    return uuid.uuid5(NAMESPACE, f"{stage.value}/{group}/{place}")
 
 
 def _home_topic(topic: str, group: str) -> str:
@@ -394,7 +404,7 @@ def _requeue(letter_id: uuid.UUID, by: str, note: str) -> None:
     letter = DeadLetter.objects.get(pk=letter_id)
     _resolve(letter, State.REPLAYED, by, note)
     requeued = OutboxEvent.objects.filter(pk=letter.event_id, state=OutboxEvent.State.DEAD).update(
-        state=OutboxEvent.State.PENDING, attempts=0, due_at=timezone.now(), last_error=""
+        state=OutboxEvent.State.PENDING, attempts=0, due_at=Now(), last_error=""
     )
     if not requeued:
         # Its relay keeps the letter before it lets go of the row; the letter stays open.

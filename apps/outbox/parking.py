@@ -29,6 +29,10 @@ from .transactions import transactional
 log = structlog.get_logger(__name__)
 
 
+class Removed(Exception):
+    """An operator has discarded a record meanwhile, which so must not take effect."""
+
+
 @dataclass(kw_only=True, slots=True)
 class Blocked:
     """A key whose first record waits.
@@ -170,7 +174,10 @@ class Parking:
             return
         records = [_record(row) for row in rows]
         try:
-            outcomes = self._receiver.receive_all(records, lambda count: _remove(rows[:count]))
+            outcomes = self._receiver.receive_all(records, lambda count: _take(rows[:count]))
+        except Removed:
+            self._blocked[place] = self._load(place)
+            return
         except Exception as exc:
             if is_outage(exc):
                 raise
@@ -261,8 +268,15 @@ def _insert_all(rows: list[ParkedRecord]) -> None:
     ParkedRecord.objects.bulk_create(rows)
 
 
-def _remove(rows: Sequence[ParkedRecord]) -> None:
-    ParkedRecord.objects.filter(pk__in=[row.pk for row in rows]).delete()
+def _take(rows: Sequence[ParkedRecord]) -> None:
+    """Remove records in the transaction of their effect; raises Removed if one is gone."""
+    if _remove(rows) < len(rows):
+        raise Removed
+
+
+def _remove(rows: Sequence[ParkedRecord]) -> int:
+    count, _ = ParkedRecord.objects.filter(pk__in=[row.pk for row in rows]).delete()
+    return count
 
 
 def _record(row: ParkedRecord) -> Record:

@@ -16,6 +16,7 @@ from pymongo.change_stream import CollectionChangeStream
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure, PyMongoError
 
+from ..actions import sent_after_all
 from ..failures import LeaseLost, Unavailable
 from ..records import Row
 from ..slots import SLOTS
@@ -24,14 +25,15 @@ from . import BlockedKey, Holding, Member, Page, Settlement, Share
 
 log = structlog.get_logger(__name__)
 
+Document = dict[str, Any]
+
 SNAPSHOT_UNAVAILABLE = 246
 LONGEST_AWAIT_MS = 1000
 WAITING = "outbox_event_waiting"
-PENDING = {"state": "pending"}
+PENDING: Document = {"state": "pending"}
+NOT_DEAD: Document = {"state": {"$ne": "dead"}}
 IN_ORDER = [("slot", ASCENDING), ("aggregate_id", ASCENDING), ("version", ASCENDING)]
 IS_OVER = {"$lt": ["$expires_at", "$$NOW"]}
-Document = dict[str, Any]
-
 
 class MongoStore:
     """See `Store`. Django keeps UUIDs here as 32 hexadecimal digits."""
@@ -198,20 +200,25 @@ class MongoStore:
         session = _session()
         _hold(owner, seconds, session)
         if settlement.published:
-            _events().update_many(
-                {"_id": {"$in": [each.hex for each in settlement.published]}},
+            marked = _events().update_many(
+                {"_id": {"$in": [each.hex for each in settlement.published]}} | NOT_DEAD,
                 {"$set": {"state": "published"}, "$currentDate": {"published_at": True}},
                 session=session,
             )
+            if marked.matched_count < len(settlement.published):
+                sent_after_all(settlement.published)
         others = [
             UpdateOne(
-                {"_id": event_id.hex},
+                {"_id": event_id.hex} | NOT_DEAD,
                 {"$set": {"state": "dead", "last_error": error}, "$inc": {"attempts": 1}},
             )
             for event_id, error in settlement.dead
         ]
         others += [
-            UpdateOne({"_id": each.event_id.hex}, [{"$set": _delay(each.seconds, each.error)}])
+            UpdateOne(
+                {"_id": each.event_id.hex} | NOT_DEAD,
+                [{"$set": _delay(each.seconds, each.error)}],
+            )
             for each in settlement.delayed
         ]
         if others:

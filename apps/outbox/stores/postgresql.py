@@ -12,6 +12,7 @@ import psycopg
 import structlog
 from django.db import connection
 
+from ..actions import sent_after_all
 from ..failures import LeaseLost
 from ..publish import NOTIFY_CHANNEL
 from ..records import Row
@@ -67,21 +68,22 @@ WHERE state = 'pending' AND slot <= %(last_slot)s
 ORDER BY slot, aggregate_id, version
 LIMIT %(limit)s
 """
+# Not "= 'pending'": that would offer the planner an index of all that waits, where the key is best.
 PUBLISHED = """
 UPDATE outbox_event SET state = 'published', published_at = clock_timestamp()
-WHERE _id = ANY(%(ids)s::uuid[])
+WHERE _id = ANY(%(ids)s::uuid[]) AND state <> 'dead'
 """
 DEAD = """
 UPDATE outbox_event SET state = 'dead', attempts = attempts + 1, last_error = dead.error
 FROM unnest(%(ids)s::uuid[], %(errors)s::text[]) AS dead (id, error)
-WHERE _id = dead.id
+WHERE _id = dead.id AND state <> 'dead'
 """
 DELAYED = """
 UPDATE outbox_event
 SET due_at = clock_timestamp() + make_interval(secs => late.seconds), attempts = attempts + 1,
     last_error = late.error
 FROM unnest(%(ids)s::uuid[], %(seconds)s::float8[], %(errors)s::text[]) AS late (id, seconds, error)
-WHERE _id = late.id
+WHERE _id = late.id AND state <> 'dead'
 """
 BACKLOG = """
 SELECT topic, min(occurred_at) FROM outbox_event
@@ -211,7 +213,9 @@ class PostgresStore:
         if settlement.published:
             # An array as the server reads it: the driver would write each id by itself.
             published = ",".join([each.hex for each in settlement.published])
-            _execute(PUBLISHED, ids=f"{{{published}}}")
+            marked = _execute(PUBLISHED, ids=f"{{{published}}}")
+            if marked < len(settlement.published):
+                sent_after_all(settlement.published)
         if settlement.dead:
             ids, errors = zip(*settlement.dead, strict=True)
             _execute(DEAD, ids=list(ids), errors=list(errors))
