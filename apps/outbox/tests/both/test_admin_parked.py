@@ -10,7 +10,7 @@ from apps.outbox import actions
 from apps.outbox.actions import NotWaiting
 from apps.outbox.dead_letters import ReasonMissing
 from apps.outbox.lanes import Patience
-from apps.outbox.models import DeadLetter, OperatorAction, ParkedRecord
+from apps.outbox.models import DeadLetter, OperatorAction, ParkedRecord, ReceivedEvent
 from apps.outbox.tests.operating import a_parked_record
 from apps.outbox.tests.receiving import Crowd, light, read_until, times_lit
 from apps.outbox.tests.sending import in_threads
@@ -81,7 +81,7 @@ def test_a_discarded_record_lets_its_key_go_on_and_stays_to_be_seen(bench, crowd
 
 def test_a_record_that_is_discarded_while_it_is_handled_has_no_effect(bench, crowd):
     lamp, handler = uuid.uuid4().hex, Refuses()
-    bench.send_version(lamp, 1)
+    first = bench.send_version(lamp, 1)
 
     def handle(event):
         handler(event)
@@ -93,12 +93,17 @@ def test_a_record_that_is_discarded_while_it_is_handled_has_no_effect(bench, cro
     handler.is_broken = False
     actions.retry_parked(parked(bench)[0].pk, by=WHO)
     read_until(consumer, lambda: not parked(bench))
-    bench.send_version(lamp, 2)
-    read_until(consumer, lambda: times_lit(lamp) > 0)
+    second = bench.send_version(lamp, 2)
+    read_until(consumer, lambda: was_received(bench, second))
 
+    assert not was_received(bench, first)
     assert times_lit(lamp) == 1
     [letter] = DeadLetter.objects.filter(group=bench.group)
     assert letter.state == DeadLetter.State.DISCARDED
+
+
+def was_received(bench, event_id):
+    return ReceivedEvent.objects.filter(pk=f"{bench.group}/{event_id}").exists()
 
 
 def test_what_is_parked_no_more_is_left_alone():
