@@ -28,8 +28,8 @@ class PaymentAdmin(ReadOnly, Priced, admin.ModelAdmin):  # type: ignore[type-arg
 class PaymentAttemptAdmin(ReadOnly, Priced, admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ("id", "order_id", "attempt", "status", "amount", "failure_code", "started_at")
     list_filter = ("status", "failure_code", "started_at")
-    search_fields = ("=order_id", "=buyer_id", "=intent_id", "=refund_id", "=failure_code")
-    search_help_text = "An id: order, buyer, payment intent (pi_…), refund (re_…); a failure code."
+    search_fields = ("=order_id", "=buyer_id", "=intent_id", "=failure_code")
+    search_help_text = "An id: order, buyer, payment intent (pi_…); a failure code."
     ordering = ("-started_at",)
 
 

@@ -30,6 +30,7 @@ CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 8.0
 UNREFUNDED = frozenset({"failed", "canceled"})
 WEBHOOK_TOLERANCE_SECONDS = 300
+LONGEST_PAGE = 100
 
 log = structlog.get_logger(__name__)
 
@@ -114,6 +115,33 @@ class Intent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProviderRefund:
+    """A refund as the provider has it.
+
+    Args:
+        id: re_…
+        status: Stripe's word for it.
+        amount_cents: what it gives back.
+        refund_id: our own id of it; empty for one that somebody asked for in the dashboard.
+        failure_reason: why it failed, in the provider's word.
+    """
+
+    id: str
+    status: str
+    amount_cents: int
+    refund_id: str = ""
+    failure_reason: str = ""
+
+    @property
+    def is_done(self) -> bool:
+        return self.status == "succeeded"
+
+    @property
+    def is_failed(self) -> bool:
+        return self.status in UNREFUNDED
+
+
+@dataclass(frozen=True, kw_only=True)
 class Webhook:
     """A signed message of the provider."""
 
@@ -148,8 +176,14 @@ class Gateway(Protocol):
         """Make sure that no money moves any more; return the intent, which may be paid already."""
         ...
 
-    def refund_intent(self, *, intent_id: str, key: str) -> str:
-        """Give the whole amount back, once; return the refund's id."""
+    def list_refunds(self, *, intent_id: str) -> list[ProviderRefund]:
+        """Return all refunds of a payment, whoever asked for them, the oldest first."""
+        ...
+
+    def refund_intent(
+        self, *, intent_id: str, amount_cents: int, metadata: dict[str, str], key: str
+    ) -> ProviderRefund:
+        """Give so much of a payment back, once under one key."""
         ...
 
 
@@ -222,19 +256,21 @@ class StripeGateway:
         except _IntentInstead as answer:
             return answer.intent
 
-    def refund_intent(self, *, intent_id: str, key: str) -> str:
-        # A lost answer may be stored under the key as a 500 for a day, and staff may have been
-        # quicker in the provider's dashboard. The provider itself refuses to refund twice.
+    def list_refunds(self, *, intent_id: str) -> list[ProviderRefund]:
         with _translated():
-            for known in self._stripe.refunds.list({"payment_intent": intent_id}).data:
-                if known.status not in UNREFUNDED:
-                    return known.id
+            found = self._stripe.refunds.list({"payment_intent": intent_id, "limit": LONGEST_PAGE})
+            refunds = [_refund(refund) for refund in found.auto_paging_iter()]
+        return refunds[::-1]
+
+    def refund_intent(
+        self, *, intent_id: str, amount_cents: int, metadata: dict[str, str], key: str
+    ) -> ProviderRefund:
+        with _translated():
             refund = self._stripe.refunds.create(
-                {"payment_intent": intent_id}, {"idempotency_key": key}
+                {"payment_intent": intent_id, "amount": amount_cents, "metadata": metadata},
+                {"idempotency_key": key},
             )
-        if refund.status in UNREFUNDED:
-            raise ProviderRefused("refund_failed", f"The refund {refund.id} is {refund.status}.")
-        return refund.id
+        return _refund(refund)
 
 
 class _IntentInstead(Exception):
@@ -277,6 +313,17 @@ def _intent(body: Any) -> Intent:  # noqa: ANN401 - the library's PaymentIntent,
         currency=body.currency,
         failure_code=(getattr(error, "decline_code", None) or error.code or "") if error else "",
         failure_message=(error.message or "") if error else "",
+    )
+
+
+def _refund(body: Any) -> ProviderRefund:  # noqa: ANN401 - the library's Refund
+    metadata = body.metadata.to_dict() if body.metadata else {}
+    return ProviderRefund(
+        id=body.id,
+        status=body.status or "pending",
+        amount_cents=body.amount,
+        refund_id=metadata.get("refund_id", ""),
+        failure_reason=getattr(body, "failure_reason", None) or "",
     )
 
 

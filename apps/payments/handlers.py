@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from apps.payments import services
 from apps.payments.events import OrderCancelled, OrderCreated, OrderExpired, OrderRefundRequested
-from apps.payments.models import Payment
+from apps.payments.models import Payment, Refund
 
 
 def on_order_created(event: OrderCreated) -> None:
@@ -25,7 +25,13 @@ def on_order_cancelled(event: OrderCancelled) -> None:
 
 
 def on_order_refund_requested(event: OrderRefundRequested) -> None:
-    services.request_refund(payment_id=event.payment_id, reason=event.reason, now=timezone.now())
+    services.request_refund(
+        payment_id=event.payment_id,
+        reason=event.reason,
+        requested_by=event.requested_by or Refund.SYSTEM,
+        refund_id=event.refund_id,
+        now=timezone.now(),
+    )
 
 
 HANDLERS: dict[type, Callable[[Any], None]] = {

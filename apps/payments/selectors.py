@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from apps.core.errors import NotFound, NotSignedIn
-from apps.payments.models import Payment, PaymentAttempt, StripeEvent
+from apps.payments.models import Dispute, Payment, PaymentAttempt, Refund, StripeEvent
 
 
 class PaymentNotFound(NotFound):
@@ -43,6 +43,47 @@ def list_attempts_to_settle(*, now: datetime, limit: int) -> list[PaymentAttempt
     """Return the attempts that the settler must look after, the longest due first."""
     due = PaymentAttempt.objects.filter(settle_at__lte=now)
     return list(due.order_by("settle_at")[:limit])
+
+
+def list_attempts_to_refund(*, now: datetime, limit: int) -> list[PaymentAttempt]:
+    """Return the attempts whose refunds the settler must look after, the longest due first."""
+    due = PaymentAttempt.objects.filter(refund_at__lte=now)
+    return list(due.order_by("refund_at")[:limit])
+
+
+def list_order_ids(*, after: str, limit: int) -> list[str]:
+    """Return the next orders that payments knows of, in the order of their ids."""
+    later = Payment.objects.filter(pk__gt=after).order_by("pk")
+    return list(later.values_list("pk", flat=True)[:limit])
+
+
+def list_refunds(*, payment_id: str, state: str = "") -> list[Refund]:
+    """Return the refunds of an attempt, all or those in a state, in the order of their requests."""
+    refunds = Refund.objects.filter(payment_id=payment_id)
+    if state:
+        refunds = refunds.filter(state=state)
+    return list(refunds.order_by("requested_at", "key"))
+
+
+def find_refund(*, payment_id: str, refund_id: str, provider_refund_id: str) -> Refund | None:
+    """Return the attempt's refund that has this id, ours or the provider's."""
+    refunds = list_refunds(payment_id=payment_id)
+    return next(
+        (
+            refund
+            for refund in refunds
+            if str(refund.pk) == refund_id or refund.provider_refund_id == provider_refund_id
+        ),
+        None,
+    )
+
+
+def has_open_dispute(*, payment_id: str) -> bool:
+    return Dispute.objects.filter(payment_id=payment_id, status__in=Dispute.OPEN).exists()
+
+
+def list_lost_disputes(*, payment_id: str) -> list[Dispute]:
+    return list(Dispute.objects.filter(payment_id=payment_id, status="lost"))
 
 
 def list_stored_webhooks(*, limit: int) -> list[StripeEvent]:

@@ -66,7 +66,13 @@ class Settler:
                 break
             services.settle_attempt(attempt=attempt, gateway=self._gateway, clock=self._clock)
             self._alive()
-        return bool(webhooks or attempts)
+        refunds = selectors.list_attempts_to_refund(now=self._clock(), limit=BATCH)
+        for attempt in refunds:
+            if self._stopped.is_set():
+                break
+            services.settle_refunds(attempt=attempt, gateway=self._gateway, clock=self._clock)
+            self._alive()
+        return bool(webhooks or attempts or refunds)
 
     def stop(self) -> None:
         self._stopped.set()

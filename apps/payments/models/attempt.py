@@ -17,8 +17,7 @@ class PaymentAttempt(models.Model):
         PENDING = "pending", "outcome unknown"
         SUCCEEDED = "succeeded", "succeeded"
         FAILED = "failed", "failed"
-        REFUND_DUE = "refund_due", "to be refunded"
-        REFUNDED = "refunded", "refunded"
+        REFUNDED = "refunded", "refunded in full"
 
     id = models.UUIDField(primary_key=True, db_column="_id", default=uuid6.uuid7)
     order_id = models.CharField(max_length=64)
@@ -33,14 +32,23 @@ class PaymentAttempt(models.Model):
     """The provider's payment intent. Written before it is confirmed: without it, no money moved."""
     failure_code = models.CharField(max_length=64, default="", blank=True)
     failure_message = models.TextField(default="", blank=True)
+    promised_cents = models.BigIntegerField(default=0)
+    """What its refunds give back or have given back: never more than was paid."""
+    refunded_cents = models.BigIntegerField(default=0)
+    """What of it has gone back."""
+    disputed_cents = models.BigIntegerField(default=0)
+    """What a bank has taken back by disputes, and not returned."""
     refund_reason = models.TextField(default="", blank=True)
-    refund_id = models.CharField(max_length=255, default="", blank=True)
+    """Why the last refund was promised, in words for the buyer."""
     started_at = models.DateTimeField()
     decided_at = models.DateTimeField(null=True, blank=True)
     refunded_at = models.DateTimeField(null=True, blank=True)
     settle_at = models.DateTimeField(null=True, blank=True)
     """When the settler must look after it; empty when there is nothing left to do."""
     settle_tries = models.PositiveIntegerField(default=0)
+    refund_at = models.DateTimeField(null=True, blank=True)
+    """When the settler must look after its refunds; empty when there is nothing left to do."""
+    refund_tries = models.PositiveIntegerField(default=0)
     last_error = models.TextField(default="", blank=True)
     correlation_id = models.CharField(max_length=128, default="", blank=True)
     """The request that began it, which the events of a later settlement belong to as well."""
@@ -54,6 +62,7 @@ class PaymentAttempt(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["settle_at"], name="payments_settle"),
+            models.Index(fields=["refund_at"], name="payments_attempt_refund"),
             models.Index(fields=["intent_id"], name="payments_intent"),
             models.Index(fields=["started_at"], name="payments_attempt_time"),
         ]
@@ -75,8 +84,24 @@ class PaymentAttempt(models.Model):
         return self.settle_tries > 0 or (self.settle_at is not None and self.settle_at <= now)
 
     @property
+    def is_paid(self) -> bool:
+        """The provider has taken the money, whether or not it went back since."""
+        return self.status in {self.Status.SUCCEEDED, self.Status.REFUNDED}
+
+    @property
     def is_refund_due(self) -> bool:
-        return self.status == self.Status.REFUND_DUE
+        """Some of its money is on its way back."""
+        return self.promised_cents > self.refunded_cents
+
+    @property
+    def unpromised_cents(self) -> int:
+        """What no refund gives back yet."""
+        return self.amount_cents - self.promised_cents if self.is_paid else 0
+
+    @property
+    def refundable_cents(self) -> int:
+        """What a new refund may give back: neither promised before nor taken by a bank."""
+        return max(0, self.unpromised_cents - self.disputed_cents)
 
     def succeed(self, now: datetime) -> None:
         """The provider has the money. Also after a failure was recorded: money is never lost."""
@@ -93,20 +118,29 @@ class PaymentAttempt(models.Model):
         self.failure_code, self.failure_message = code, message
         self._decide(now)
 
-    def owe_refund(self, reason: str, now: datetime) -> None:
-        """The whole amount must go back; the settler sees to it."""
-        if self.status != self.Status.SUCCEEDED:
-            raise TransitionRefused(f"An attempt that is {self.status} has nothing to refund.")
-        self.status = self.Status.REFUND_DUE
+    def promise_refund(self, cents: int, reason: str, now: datetime) -> None:
+        """So much must go back; the settler sees to it."""
+        if not 0 < cents <= self.unpromised_cents:
+            raise TransitionRefused(f"{cents} cannot be given back of an attempt {self.status}.")
+        self.promised_cents += cents
         self.refund_reason = reason
-        self.settle_at, self.settle_tries = now, 0
+        self.refund_at, self.refund_tries = now, 0
 
-    def refund(self, refund_id: str, now: datetime) -> None:
-        if not self.is_refund_due:
-            raise TransitionRefused(f"An attempt that is {self.status} is not refunded.")
-        self.status = self.Status.REFUNDED
-        self.refund_id, self.refunded_at = refund_id, now
-        self.settle_at, self.last_error = None, ""
+    def unpromise_refund(self, cents: int) -> None:
+        """A refund, or a part of it, will not be given."""
+        self.promised_cents -= cents
+
+    def refund(self, cents: int, now: datetime) -> None:
+        """So much of what was promised went back."""
+        self.refunded_cents += cents
+        self.refunded_at = now
+        if self.refunded_cents >= self.amount_cents:
+            self.status = self.Status.REFUNDED
+
+    def unrefund(self, cents: int) -> None:
+        """A refund that was told as done failed after all."""
+        self.refunded_cents -= cents
+        self.status = self.Status.SUCCEEDED
 
     def _decide(self, now: datetime) -> None:
         self.decided_at = now

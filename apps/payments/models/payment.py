@@ -140,9 +140,14 @@ class Payment(models.Model):
         self.state = self.State.CLOSED
 
     def refund(self, payment_id: str) -> None:
-        """The money of an attempt went back; the order's own, or a surplus."""
+        """All the money of an attempt went back; the order's own, or a surplus."""
         if payment_id == self.paid_payment_id:
             self.state = self.State.REFUNDED
+
+    def unrefund(self, payment_id: str) -> None:
+        """Money of an attempt did not go back after all."""
+        if payment_id == self.paid_payment_id:
+            self.state = self.State.PAID
 
     def count_fact(self) -> int:
         """Return the version of the next event of this payment."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apps.payments.services.closing import close_payment, record_order
+from apps.payments.services.ledger import LedgerDifference, check_ledger, total_by_account
 from apps.payments.services.paying import (
     PaymentDeclined,
     begin_attempt,
@@ -10,16 +11,29 @@ from apps.payments.services.paying import (
     pay_order,
     record_outcome,
 )
-from apps.payments.services.settling import record_refund, request_refund, settle_attempt
+from apps.payments.services.refunding import (
+    RefundInvalid,
+    RefundTooLarge,
+    notice_refund,
+    record_refund,
+    request_refund,
+    settle_refunds,
+)
+from apps.payments.services.settling import settle_attempt
 from apps.payments.services.webhooks import process_webhook, store_webhook
 from apps.payments.services.writing import ConcurrentChange
 
 __all__ = [
     "ConcurrentChange",
+    "LedgerDifference",
     "PaymentDeclined",
+    "RefundInvalid",
+    "RefundTooLarge",
     "begin_attempt",
+    "check_ledger",
     "close_payment",
     "fail_attempt",
+    "notice_refund",
     "pay_order",
     "process_webhook",
     "record_order",
@@ -27,5 +41,7 @@ __all__ = [
     "record_refund",
     "request_refund",
     "settle_attempt",
+    "settle_refunds",
     "store_webhook",
+    "total_by_account",
 ]

@@ -22,6 +22,7 @@ from apps.payments import selectors
 from apps.payments.events import PaymentFact, PaymentFailed, PaymentStarted, PaymentSucceeded
 from apps.payments.gateway import Gateway, Intent, KeyInUse, ProviderRefused, ProviderUnsure
 from apps.payments.models import Payment, PaymentAttempt
+from apps.payments.services.ledger import enter_charge
 from apps.payments.services.writing import (
     closed,
     fact_of,
@@ -201,6 +202,7 @@ def record_outcome(*, payment_id: str, intent: Intent, now: datetime) -> Payment
         fact = fact_of(PaymentSucceeded, payment, attempt)
         write_payment(payment, now)
         write_attempt(attempt, status)
+        enter_charge(attempt, now)
         publish(fact)
     elif attempt.is_pending and intent.is_declined:
         _fail(payment, attempt, intent.failure_code, intent.failure_message, now)

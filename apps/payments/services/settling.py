@@ -1,4 +1,4 @@
-"""Attempts whose end nobody wrote down: the provider is asked. And money that must go back."""
+"""Attempts whose end nobody wrote down: the provider is asked."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from django.db.models import F
 from django.utils import timezone
 
 from apps.outbox.context import Trace, traced
-from apps.outbox.publish import publish
 from apps.outbox.transactions import transactional
 from apps.payments import selectors
-from apps.payments.events import PaymentRefunded
 from apps.payments.gateway import Gateway, ProviderRefused, ProviderUnsure
 from apps.payments.models import Payment, PaymentAttempt
 from apps.payments.services.paying import (
@@ -22,7 +20,6 @@ from apps.payments.services.paying import (
     fail_attempt,
     record_outcome,
 )
-from apps.payments.services.writing import fact_of, write_attempt, write_payment
 
 LONGEST_PAUSE_SECONDS = 60
 
@@ -46,10 +43,7 @@ def settle_attempt(
         return  # another settler was quicker, or the outcome is known by now
     try:
         with traced(Trace(correlation_id=attempt.correlation_id), order_id=attempt.order_id):
-            if attempt.is_refund_due:
-                _refund(attempt, gateway, clock)
-            else:
-                _ask(attempt, gateway, clock)
+            _ask(attempt, gateway, clock)
     except (ProviderUnsure, ProviderRefused) as exc:
         is_refusal = isinstance(exc, ProviderRefused)
         (log.error if is_refusal else log.warning)(
@@ -91,36 +85,3 @@ def _give_up_unannounced(payment_id: str, now: datetime) -> bool:
     code, message = GIVEN_UP[Payment.objects.get(pk=attempt.order_id).closed_because]
     fail_attempt(payment_id=payment_id, code=code, message=message, now=now)
     return True
-
-
-def _refund(attempt: PaymentAttempt, gateway: Gateway, clock: Clock) -> None:
-    refund_id = gateway.refund_intent(intent_id=attempt.intent_id, key=f"{attempt.key}:refund")
-    record_refund(payment_id=str(attempt.pk), refund_id=refund_id, now=clock())
-
-
-@transactional
-def request_refund(*, payment_id: str, reason: str, now: datetime) -> None:
-    """Note that the money of an attempt must go back; the settler gives it, once."""
-    attempt = selectors.get_attempt(payment_id=payment_id)
-    if attempt.status in {attempt.Status.REFUND_DUE, attempt.Status.REFUNDED}:
-        log.info("the refund was requested before", payment_id=payment_id)
-        return
-    status = attempt.status
-    attempt.owe_refund(reason, now)
-    write_attempt(attempt, status)
-
-
-@transactional
-def record_refund(*, payment_id: str, refund_id: str, now: datetime) -> None:
-    """Write down that the money of an attempt went back, once. Publishes PaymentRefunded."""
-    attempt = selectors.get_attempt(payment_id=payment_id)
-    if attempt.status == attempt.Status.REFUNDED:
-        return  # two settlers met over it; the provider's key made it one refund
-    payment = Payment.objects.get(pk=attempt.order_id)
-    status = attempt.status
-    attempt.refund(refund_id, now)
-    payment.refund(payment_id)
-    fact = fact_of(PaymentRefunded, payment, attempt, reason=attempt.refund_reason, refunded_at=now)
-    write_payment(payment, now)
-    write_attempt(attempt, status)
-    publish(fact)

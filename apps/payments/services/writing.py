@@ -69,12 +69,16 @@ def write_attempt(attempt: PaymentAttempt, status: str) -> None:
         status=attempt.status,
         failure_code=attempt.failure_code,
         failure_message=attempt.failure_message,
+        promised_cents=attempt.promised_cents,
+        refunded_cents=attempt.refunded_cents,
+        disputed_cents=attempt.disputed_cents,
         refund_reason=attempt.refund_reason,
-        refund_id=attempt.refund_id,
         decided_at=attempt.decided_at,
         refunded_at=attempt.refunded_at,
         settle_at=attempt.settle_at,
         settle_tries=attempt.settle_tries,
+        refund_at=attempt.refund_at,
+        refund_tries=attempt.refund_tries,
         last_error=attempt.last_error,
     )
     if written != 1:

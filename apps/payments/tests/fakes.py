@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from apps.payments.gateway import Intent
+from apps.payments.gateway import Intent, ProviderRefund
 
 
 class FakeGateway:
@@ -24,6 +24,7 @@ class FakeGateway:
         self.keys: dict[str, Any] = {}
         self.charges: list[str] = []
         self.refunds: list[str] = []
+        self.given: dict[str, list[ProviderRefund]] = {}
         self.calls: list[str] = []
 
     def create_method(self, *, token: str, key: str) -> str:
@@ -74,12 +75,30 @@ class FakeGateway:
         intent: Intent = self._once("cancel_intent", "", cancel)
         return intent
 
-    def refund_intent(self, *, intent_id: str, key: str) -> str:
-        def refund() -> str:
-            self.refunds.append(intent_id)
-            return f"re_{intent_id}"
+    def list_refunds(self, *, intent_id: str) -> list[ProviderRefund]:
+        given: list[ProviderRefund] = self._once(
+            "list_refunds", "", lambda: list(self.given.get(intent_id, []))
+        )
+        return given
 
-        return str(self._once("refund_intent", key, refund))
+    def refund_intent(
+        self, *, intent_id: str, amount_cents: int, metadata: dict[str, str], key: str
+    ) -> ProviderRefund:
+        def refund() -> ProviderRefund:
+            self.refunds.append(intent_id)
+            given = self.given.setdefault(intent_id, [])
+            given.append(
+                ProviderRefund(
+                    id=f"re_{len(given)}_{intent_id}",
+                    status="succeeded",
+                    amount_cents=amount_cents,
+                    refund_id=metadata["refund_id"],
+                )
+            )
+            return given[-1]
+
+        answer: ProviderRefund = self._once("refund_intent", key, refund)
+        return answer
 
     def put_status(self, intent_id: str, status: str) -> Intent:
         """Let the provider change its mind by itself."""

@@ -70,8 +70,8 @@ def test_a_requested_refund_is_due_also_when_it_arrives_twice_or_late(fake) -> N
         receive(refund_requested(order, str(attempt.pk), version=1))
 
     attempt.refresh_from_db()
-    assert attempt.status == PaymentAttempt.Status.REFUND_DUE
-    services.settle_attempt(attempt=attempt, gateway=fake)
+    assert attempt.promised_cents == attempt.amount_cents
+    services.settle_refunds(attempt=attempt, gateway=fake)
     assert fake.refunds == [attempt.intent_id]
 
 

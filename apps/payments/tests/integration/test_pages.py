@@ -16,6 +16,7 @@ from apps.core.identity import issue_token
 from apps.payments import selectors, services
 from apps.payments.management.settler import Settler
 from apps.payments.models import Payment, PaymentAttempt, StripeEvent
+from apps.payments.tests import steps
 from apps.payments.tests.factories import (
     BUYER,
     make_order,
@@ -123,7 +124,7 @@ def test_anything_but_an_offered_card_is_refused_on_the_page(sandbox, card: str)
     assert payment_of(order).attempts == 0
 
 
-def test_expired_cancelled_and_refunded_orders_say_so() -> None:
+def test_expired_cancelled_and_refunded_orders_say_so(stripe_provider) -> None:
     expired, cancelled, refunded, late = order_now(), order_now(), order_now(), order_now()
     now = timezone.now()
     services.close_payment(order=order_expired(expired), reason=Payment.Reason.EXPIRED, now=now)
@@ -135,7 +136,7 @@ def test_expired_cancelled_and_refunded_orders_say_so() -> None:
     paid = payment_of(refunded).paid_payment_id
     services.request_refund(payment_id=paid, reason="The ticket was sold meanwhile.", now=now)
     assert "on their way back to you" in page(refunded)
-    services.record_refund(payment_id=paid, refund_id="re_1", now=now)
+    steps.settle(stripe_provider, now)
 
     assert "The reservation has expired" in page(expired)
     assert "The reservation has expired" in page(late)

@@ -71,7 +71,13 @@ def test_11_the_charge_is_made_inside_a_transaction_and_lost_with_it(fake) -> No
     services.request_refund(payment_id=paid, reason="Sold meanwhile.", now=NOW)
     Settler(watchful, clock=lambda: NOW + timedelta(hours=1)).run_once()
 
-    assert watchful.calls == ["create_method", "create_intent", "confirm_intent", "refund_intent"]
+    assert watchful.calls == [
+        "create_method",
+        "create_intent",
+        "confirm_intent",
+        "list_refunds",
+        "refund_intent",
+    ]
 
 
 def test_12_a_late_payment_has_no_way_back(sandbox) -> None:
@@ -87,7 +93,7 @@ def test_12_a_late_payment_has_no_way_back(sandbox) -> None:
     receive(refund_requested(order, str(attempt.pk)))
     Settler(sandbox.gateway()).run_once()
 
-    assert facts_of(order) == ["started", "succeeded", "refunded"]
+    assert facts_of(order) == ["started", "succeeded", "refund_requested", "refunded"]
     assert payment_of(order).state == Payment.State.REFUNDED
     [refund] = sandbox.client().refunds.list({"payment_intent": attempt.intent_id}).data
     assert refund.amount == 1250

@@ -10,6 +10,7 @@ from apps.payments.models import (
     OrderExpiredAlready,
     Payment,
     PaymentAttempt,
+    Refund,
     StripeEvent,
     TransitionRefused,
 )
@@ -131,21 +132,68 @@ def test_money_that_arrives_after_a_failure_was_recorded_counts() -> None:
         late.succeed(NOW)
 
 
-def test_only_money_that_arrived_is_refunded_and_only_once() -> None:
-    refunded = attempt()
-    for refused in (lambda: refunded.owe_refund("why", NOW), lambda: refunded.refund("re", NOW)):
+def test_no_more_is_promised_back_than_arrived() -> None:
+    refunded = attempt(amount_cents=1000)
+    with pytest.raises(TransitionRefused):
+        refunded.promise_refund(1, "why", NOW)
+
+    refunded.succeed(NOW)
+    refunded.promise_refund(400, "why", NOW)
+    assert (refunded.refund_at, refunded.refundable_cents) == (NOW, 600)
+    assert refunded.is_refund_due
+    for cents in (601, 0, -1):
+        with pytest.raises(TransitionRefused):
+            refunded.promise_refund(cents, "why", NOW)
+    refunded.refund(400, NOW)
+    assert (refunded.status, refunded.is_refund_due) == (Status.SUCCEEDED, False)
+    refunded.promise_refund(600, "why", NOW)
+    refunded.refund(600, NOW)
+
+    assert (refunded.status, refunded.refundable_cents) == (Status.REFUNDED, 0)
+
+
+def test_what_a_bank_has_taken_is_not_given_back_by_us() -> None:
+    disputed = attempt(amount_cents=1000, disputed_cents=1000, status=Status.SUCCEEDED)
+
+    assert disputed.refundable_cents == 0
+
+
+def test_a_refund_that_comes_back_can_be_given_again() -> None:
+    refunded = attempt(amount_cents=1000, status=Status.SUCCEEDED)
+    refunded.promise_refund(1000, "why", NOW)
+    refunded.refund(1000, NOW)
+
+    refunded.unpromise_refund(1000)
+    refunded.unrefund(1000)
+
+    assert (refunded.status, refunded.refundable_cents) == (Status.SUCCEEDED, 1000)
+
+
+def test_a_refund_goes_from_due_to_its_end_and_may_still_come_back() -> None:
+    refund = Refund(amount_cents=500, key="o:1:refund:1")
+    with pytest.raises(TransitionRefused):
+        refund.succeed(NOW)
+
+    refund.send("re_1")
+    refund.succeed(NOW)
+    refund.fail("lost_or_stolen_card", NOW)
+
+    assert (refund.state, refund.provider_refund_id) == (Refund.State.FAILED, "re_1")
+    for refused in (lambda: refund.fail("again", NOW), lambda: refund.send("re_2")):
         with pytest.raises(TransitionRefused):
             refused()
 
-    refunded.succeed(NOW)
-    refunded.owe_refund("why", NOW)
-    assert refunded.is_refund_due
-    assert refunded.settle_at == NOW
-    refunded.refund("re_1", NOW)
 
-    assert (refunded.status, refunded.refund_id) == (Status.REFUNDED, "re_1")
+def test_a_refusal_and_another_amount_are_asked_under_a_new_key() -> None:
+    refund = Refund(amount_cents=500, key="o:1:refund:1")
+
+    refund.refuse("no balance")
+    assert refund.key == "o:1:refund:1/1"
+    refund.shrink(200)
+    assert (refund.key, refund.amount_cents) == ("o:1:refund:1/2", 300)
+
     with pytest.raises(TransitionRefused):
-        refunded.refund("re_2", NOW)
+        refund.shrink(300)
 
 
 def test_an_attempt_that_the_settler_has_taken_is_its_own() -> None:
