@@ -11,7 +11,7 @@ import base64
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 import structlog
@@ -65,9 +65,10 @@ class Send(Protocol):
     ) -> None: ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Record:
+class Record(NamedTuple):
     """A Kafka record, or what would have become one: then it has no partition and offset.
+
+    A tuple, since there are many each second.
 
     Args:
         headers_fault: why the headers cannot be read; there are none then.

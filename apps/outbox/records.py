@@ -14,7 +14,12 @@ from .dead_letters import Headers, Record
 from .failures import Poison
 
 SPEC_VERSION = ("ce_specversion", b"1.0")
+WITHOUT_OFFSET = len("2026-03-01T12:00:00.000")
 CONTENT_TYPE = ("content-type", b"application/avro")
+OWN_HEADERS = (
+    *("ce_specversion", "ce_id", "ce_type", "ce_source", "ce_time", "ce_subject", "ce_sequence"),
+    "content-type",
+)
 NO_HEADERS = frozenset({"", "{}"})
 
 
@@ -69,12 +74,12 @@ def build_record(row: Row, codec: Codec, source: bytes = b"") -> Record:
     )
     if row.headers not in NO_HEADERS:
         extra = extra_headers(row.headers)
-        headers = tuple((dict(headers) | extra).items())
+        if extra.keys().isdisjoint(OWN_HEADERS):
+            headers += tuple(extra.items())
+        else:
+            headers = tuple((dict(headers) | extra).items())
     return Record(
-        topic=row.topic,
-        key=row.key.encode(),
-        value=codec.encode(row.topic, row.record, row.payload),
-        headers=headers,
+        row.topic, row.key.encode(), codec.encode(row.topic, row.record, row.payload), headers
     )
 
 
@@ -91,8 +96,9 @@ def unbuildable(row: Row) -> Record:
 
 def rfc3339(instant: datetime) -> str:
     """Write an instant as CloudEvents does, in UTC with milliseconds."""
-    utc = instant if instant.tzinfo in {None, UTC} else instant.astimezone(UTC)
-    return f"{utc.isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"
+    if instant.tzinfo is not UTC and instant.tzinfo is not None:
+        instant = instant.astimezone(UTC)
+    return f"{instant.isoformat(timespec='milliseconds')[:WITHOUT_OFFSET]}Z"
 
 
 def extra_headers(text: str | bytes) -> dict[str, bytes]:
@@ -105,6 +111,7 @@ def extra_headers(text: str | bytes) -> dict[str, bytes]:
         headers = orjson.loads(text or "{}")
     except orjson.JSONDecodeError as exc:
         raise Poison("bad_headers", f"The row's headers are no JSON: {exc}") from exc
-    if not isinstance(headers, dict) or not all(isinstance(v, str) for v in headers.values()):
-        raise Poison("bad_headers", "The row's headers are no JSON object of strings.")
-    return {name: value.encode() for name, value in headers.items()}
+    try:
+        return {name: value.encode() for name, value in headers.items()}
+    except AttributeError:
+        raise Poison("bad_headers", "The row's headers are no JSON object of strings.") from None

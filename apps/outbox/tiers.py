@@ -7,7 +7,6 @@ tier, and twice the same copy is harmless.
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import UTC, datetime, timedelta
 
 from confluent_kafka import KafkaException
@@ -78,8 +77,7 @@ def unwrap(record: Record) -> Entry:
             (value or b"").decode() for _, value in ours
         )
         return Entry(
-            record=dataclasses.replace(
-                record,
+            record=record._replace(
                 topic=topic,
                 partition=int(partition),
                 offset=int(first),

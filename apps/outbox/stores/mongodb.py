@@ -90,7 +90,9 @@ class MongoStore:
                     .limit(limit)
                     .batch_size(limit)
                 )
-                return [_row(document) for document in found]
+                documents = list(found)
+            early = _early([each["_id"] for each in documents if each["attempts"]])
+            return [_row(document, early) for document in documents]
         except OperationFailure as exc:
             if exc.code == SNAPSHOT_UNAVAILABLE:  # the collection was just made or changed
                 raise Unavailable(str(exc)) from exc
@@ -319,7 +321,6 @@ def _delay(seconds: float, error: str) -> Document:
 COLUMNS: Document = {
     **dict.fromkeys(("topic", "key", "version", "type", "record", "payload", "headers"), 1),
     **dict.fromkeys(("occurred_at", "aggregate_id", "attempts", "slot"), 1),
-    "is_early": {"$gt": ["$due_at", "$$NOW"]},
 }
 
 
@@ -328,7 +329,18 @@ def _at(*place: Any) -> list[Any]:  # noqa: ANN401 (keys of any type)
     return [(name, value) for (name, _), value in zip(IN_ORDER, place, strict=True)]
 
 
-def _row(document: Document) -> Row:
+def _early(tried: list[str]) -> frozenset[str]:
+    """Return those of the rows that were tried before whose time is not come.
+
+    To have the server compare each row's in the first query would double what reading costs there.
+    """
+    if not tried:
+        return frozenset()
+    early = {"_id": {"$in": tried}, "$expr": {"$gt": ["$due_at", "$$NOW"]}}
+    return frozenset(each["_id"] for each in _events().find(early, {"_id": 1}))
+
+
+def _row(document: Document, early: frozenset[str]) -> Row:
     return Row(
         uuid.UUID(hex=document["_id"]),
         document["topic"],
@@ -342,5 +354,5 @@ def _row(document: Document) -> Row:
         document["aggregate_id"],
         document["attempts"],
         document["slot"],
-        document["is_early"],
+        document["_id"] in early,
     )

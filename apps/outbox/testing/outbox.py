@@ -154,7 +154,7 @@ class Outbox:
                     state=State.PUBLISHED, published_at=timezone.now()
                 )
                 if self._reads(row):
-                    located = dataclasses.replace(record, partition=0, offset=len(self._pumped))
+                    located = record._replace(partition=0, offset=len(self._pumped))
                     effects += self._receive(located) is Outcome.PROCESSED
         return effects
 
