@@ -6,16 +6,20 @@ with what is wrong, and not with the years that went well.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from confluent_kafka import KafkaException
+from django.db import connection
 from django.db.models import Count, F, Min, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from . import kafka, metrics, offsets
+from . import kafka, metrics, offsets, slot_guard
 from .conf import settings
 from .failures import is_outage
 from .models import (
@@ -29,6 +33,9 @@ from .models import (
 from .topics import retry_topic
 
 MOST_BLOCKED = 1000
+# MongoDB takes a partial index only for a query on its first column.
+WAITING: dict[str, Any] = {"state": OutboxEvent.State.PENDING, "slot__gte": 0}
+DEAD: dict[str, Any] = {"state": OutboxEvent.State.DEAD, "topic__gte": ""}
 UNDECIDED = (DeadLetter.State.OPEN, DeadLetter.State.REQUESTED)
 
 
@@ -43,6 +50,17 @@ class Queue:
     pending: int
     oldest_at: datetime | None
     blocked: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopicRows:
+    """What waits for a relay, and what it has given up, of one topic."""
+
+    topic: str
+    pending: int = 0
+    oldest_at: datetime | None = None
+    blocked: int = 0
+    dead: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,13 +143,16 @@ class Status:
     """All of it, at one moment.
 
     Args:
+        rows: about how many the outbox holds, sent ones included; None where nobody has counted.
         kafka_fault: why nothing is known of Kafka; empty while it answers.
     """
 
     service: str
     transport: str
     at: datetime
+    rows: int | None
     queue: Queue
+    topics: tuple[TopicRows, ...]
     blocked: tuple[BlockedKey, ...]
     relays: tuple[Relay, ...]
     parked: tuple[Parked, ...]
@@ -159,11 +180,14 @@ class Status:
 def collect(*, with_kafka: bool = True) -> Status:
     """Look at the service's store and, if wanted, at Kafka, whose absence is only noted."""
     lags, fault = consumer_lag() if with_kafka else ((), "")
+    of_topics = topics()
     return Status(
         service=settings.SERVICE_NAME,
         transport=settings.OUTBOX_TRANSPORT,
         at=timezone.now(),
-        queue=queue(),
+        rows=estimated_rows(),
+        queue=_total(of_topics),
+        topics=tuple(of_topics),
         blocked=tuple(blocked_keys(MOST_BLOCKED)),
         relays=tuple(relays()),
         parked=tuple(parked()),
@@ -189,11 +213,8 @@ def set_gauges() -> None:
 
 
 def waiting_rows() -> QuerySet[OutboxEvent]:
-    """Return the rows that wait for a relay, found by the index that holds no others.
-
-    MongoDB takes a partial index only for a query on its first column.
-    """
-    return OutboxEvent.objects.filter(state=OutboxEvent.State.PENDING, slot__gte=0)
+    """Return the rows that wait for a relay, found by the index that holds no others."""
+    return OutboxEvent.objects.filter(**WAITING)
 
 
 def blocked_rows() -> QuerySet[OutboxEvent]:
@@ -202,12 +223,51 @@ def blocked_rows() -> QuerySet[OutboxEvent]:
 
 
 def queue() -> Queue:
-    found = waiting_rows().aggregate(
-        pending=Count("pk"),
-        oldest_at=Min("occurred_at"),
-        blocked=Count("pk", filter=Q(attempts__gt=0)),
+    return _total(_waiting())
+
+
+def topics() -> list[TopicRows]:
+    """Return each topic with rows that wait or were given up."""
+    found = {each.topic: each for each in _waiting()}
+    dead = OutboxEvent.objects.filter(**DEAD).values("topic").annotate(dead=Count("pk"))
+    for each in dead:
+        rows = found.get(each["topic"], TopicRows(topic=each["topic"]))
+        found[rows.topic] = dataclasses.replace(rows, dead=each["dead"])
+    return [found[topic] for topic in sorted(found)]
+
+
+def estimated_rows() -> int | None:
+    """Say about how many rows the outbox holds: to count them would read them all."""
+    conn: Any = connection
+    table = OutboxEvent._meta.db_table  # noqa: SLF001 (Django's documented way)
+    if conn.vendor == "mongodb":
+        return int(conn.get_collection(table).estimated_document_count())
+    with conn.cursor() as cursor:
+        cursor.execute("SELECT reltuples FROM pg_class WHERE oid = to_regclass(%s)", [table])
+        [rows] = cursor.fetchone()
+    return int(rows) if rows >= 0 else None
+
+
+def _waiting() -> list[TopicRows]:
+    found = (
+        waiting_rows()
+        .values("topic")
+        .annotate(
+            pending=Count("pk"),
+            oldest_at=Min("occurred_at"),
+            blocked=Count("pk", filter=Q(attempts__gt=0)),
+        )
+        .order_by("topic")
     )
-    return Queue(**found)
+    return [TopicRows(**each) for each in found]
+
+
+def _total(found: Sequence[TopicRows]) -> Queue:
+    return Queue(
+        pending=sum(each.pending for each in found),
+        oldest_at=min((each.oldest_at for each in found if each.oldest_at), default=None),
+        blocked=sum(each.blocked for each in found),
+    )
 
 
 def blocked_keys(limit: int) -> list[BlockedKey]:
@@ -285,7 +345,17 @@ def slot() -> Slot | None:
     if settings.OUTBOX_TRANSPORT != "debezium":
         return None
     seen = ReplicationSlot.objects.order_by("-observed_at").first()
-    return Slot(name=seen.name, confirmed_at=seen.confirmed_at, fault=seen.fault) if seen else None
+    if seen is None:
+        return None
+    sight = slot_guard.look(seen.name)
+    return Slot(
+        name=seen.name,
+        confirmed_at=seen.confirmed_at,
+        fault=seen.fault,
+        lag_bytes=sight.lag_bytes,
+        wal_status=sight.wal_status,
+        is_active=sight.is_active,
+    )
 
 
 def consumer_lag() -> tuple[tuple[Lag, ...], str]:
