@@ -64,11 +64,12 @@ class OrderCompleted(OrderState):
 
 @dataclass(frozen=True, kw_only=True)
 class OrderCancelled(OrderState):
-    """The order ended unpaid, and its hold on the ticket with it."""
+    """The order ended, and its hold on the ticket with it."""
 
     type: ClassVar[str] = "ticketing.orders.order.cancelled.v1"
 
     reason: str
+    payment_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +192,10 @@ class PaymentClosed(PaymentState):
 
 @dataclass(frozen=True, kw_only=True)
 class PaymentRefunded(PaymentState):
-    """The whole amount of an attempt went back to the buyer."""
+    """Money of an attempt went back: all of it, or a part.
+
+    The defaults are those of events from before refunds had an id, which gave back everything.
+    """
 
     type: ClassVar[str] = "ticketing.payments.payment.refunded.v1"
 
@@ -200,3 +204,33 @@ class PaymentRefunded(PaymentState):
     currency: str
     reason: str
     refunded_at: datetime
+    refund_id: str = ""
+    refund_cents: int = 0
+    refunded_total_cents: int = 0
+    requested_by: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentRefundRequested(PaymentState):
+    """Money of an attempt is to go back."""
+
+    type: ClassVar[str] = "ticketing.payments.payment.refund_requested.v1"
+
+    payment_id: str
+    currency: str
+    refund_id: str
+    refund_cents: int
+    reason: str
+    requested_by: str
+    requested_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentRefundFailed(PaymentState):
+    """A refund came to nothing, maybe after it was told as done."""
+
+    type: ClassVar[str] = "ticketing.payments.payment.refund_failed.v1"
+
+    payment_id: str
+    refund_id: str
+    failed_at: datetime

@@ -12,6 +12,8 @@ from apps.orders.events import (
     PaymentClosed,
     PaymentFailed,
     PaymentRefunded,
+    PaymentRefundFailed,
+    PaymentRefundRequested,
     PaymentStarted,
     PaymentSucceeded,
     TicketCreated,
@@ -53,8 +55,16 @@ def on_payment_closed(event: PaymentClosed) -> None:
     services.close_order(payment=event, now=timezone.now())
 
 
+def on_payment_refund_requested(event: PaymentRefundRequested) -> None:
+    services.note_refund(payment=event)
+
+
 def on_payment_refunded(event: PaymentRefunded) -> None:
-    services.record_refund(payment=event)
+    services.record_refund(payment=event, now=timezone.now())
+
+
+def on_payment_refund_failed(event: PaymentRefundFailed) -> None:
+    services.fail_refund(payment=event)
 
 
 HANDLERS: dict[type, Callable[[Any], None]] = {
@@ -65,7 +75,9 @@ HANDLERS: dict[type, Callable[[Any], None]] = {
     PaymentSucceeded: on_payment_succeeded,
     PaymentFailed: on_payment_failed,
     PaymentClosed: on_payment_closed,
+    PaymentRefundRequested: on_payment_refund_requested,
     PaymentRefunded: on_payment_refunded,
+    PaymentRefundFailed: on_payment_refund_failed,
 }
 
 

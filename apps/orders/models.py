@@ -10,7 +10,7 @@ from django.db.models import Q
 from apps.core.errors import Conflict
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
 
 class OrderAlreadyPaid(Conflict):
@@ -18,6 +18,13 @@ class OrderAlreadyPaid(Conflict):
 
     def __init__(self) -> None:
         super().__init__("A paid order cannot be cancelled")
+
+
+class CancellationOver(Conflict):
+    code = "cancellation_over"
+
+    def __init__(self) -> None:
+        super().__init__("The time in which a paid order could be cancelled is over")
 
 
 class TransitionRefused(Conflict):
@@ -43,6 +50,7 @@ class Order(models.Model):
     class CancelReason(models.TextChoices):
         BUYER = "buyer", "by the buyer"
         EXPIRED = "expired", "not paid in time"
+        REFUNDED = "refunded", "all of the money went back"
 
     OPEN = (Status.CREATED, Status.AWAITING_PAYMENT)
     """May still be paid, or end unpaid."""
@@ -128,6 +136,11 @@ class Order(models.Model):
         """Paid after it was cancelled, while the ticket was still free."""
         return self.is_complete and self.cancelled_at is not None
 
+    @property
+    def was_paid(self) -> bool:
+        """Paid once, whatever became of it since."""
+        return bool(self.payment_id)
+
     def await_payment(self) -> None:
         """An attempt to pay began."""
         if self.status != self.Status.CREATED:
@@ -146,8 +159,8 @@ class Order(models.Model):
 
         The caller holds the lock on the ticket's copy and has seen that nobody claims it.
         """
-        if not self.is_cancelled:
-            raise TransitionRefused(f"Only a cancelled order is revived, not {self.status}.")
+        if not self.is_cancelled or self.was_paid:
+            raise TransitionRefused(f"Only one cancelled unpaid is revived, not {self.status}.")
         self._end_paid(payment_id, now)
 
     def expire(self, *, now: datetime) -> None:
@@ -173,6 +186,30 @@ class Order(models.Model):
         self.cancel_reason = reason
         self.version += 1
 
+    def refuse_unless_returnable(self, *, within: timedelta, now: datetime) -> None:
+        """Say why the buyer may not give a paid ticket back.
+
+        Raises:
+            OrderAlreadyPaid: paid is paid, here.
+            CancellationOver: it could be, for so long after the payment.
+        """
+        if not within or self.completed_at is None:
+            raise OrderAlreadyPaid
+        if now >= self.completed_at + within:
+            raise CancellationOver
+
+    def cancel_paid(self, *, reason: Order.CancelReason, now: datetime) -> None:
+        """A paid order ends, and its claim with it; the money goes back, or went already.
+
+        It keeps its `payment_id`, and so is never revived: what is paid for it later is too much.
+        """
+        if not self.is_complete:
+            raise TransitionRefused(f"Only a paid order ends paid, not {self.status}.")
+        self.status = self.Status.CANCELLED
+        self.cancelled_at = now
+        self.cancel_reason = reason
+        self.version += 1
+
     def request_refund(self) -> None:
         """Money arrived that this order cannot keep. Its status stays; the fact is counted."""
         self.version += 1
@@ -185,32 +222,45 @@ class Order(models.Model):
 
 
 class Refund(models.Model):
-    """Money of one attempt to pay that goes, or went, back to the buyer.
+    """Money of one attempt to pay that goes, or went, back to the buyer: all of it, or a part."""
 
-    One row for each attempt of an order, so a payment is refunded once however often its events
-    arrive.
-    """
+    SYSTEM = "system"
+    """Orders asked for it, since it cannot keep the money."""
+    BUYER = "buyer"
+    OURS = (SYSTEM, BUYER)
+    """Orders asked for it: for all of the attempt, and once."""
 
     id = models.UUIDField(primary_key=True, default=uuid6.uuid7, editable=False)
+    """Its id in payments, too."""
     payment_id = models.CharField(max_length=64)
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="refunds")
     amount_cents = models.BigIntegerField()
     currency = models.CharField(max_length=3)
     reason = models.TextField()
+    requested_by = models.CharField(max_length=320, blank=True)
+    """One of OURS; or whom payments names; empty in events of before it named anybody."""
     requested_at = models.DateTimeField(null=True, blank=True)
-    """When orders asked for it; empty when it was given without being asked for."""
+    """When it was asked for; empty when it was given without being asked for."""
     refunded_at = models.DateTimeField(null=True, blank=True)
+    failed_at = models.DateTimeField(null=True, blank=True)
+    """When it came to nothing, maybe after it was given: the money is not with the buyer."""
 
     class Meta:
         ordering: ClassVar = ["id"]
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["order", "payment_id"], name="orders_one_refund_per_payment"
+                fields=["order", "payment_id"],
+                condition=Q(requested_by__in=["system", "buyer"]),
+                name="orders_one_own_refund_per_payment",
             ),
         ]
 
     def __str__(self) -> str:
         return self.payment_id
+
+    @property
+    def is_on_its_way(self) -> bool:
+        return self.refunded_at is None and self.failed_at is None
 
 
 class TicketCopy(models.Model):

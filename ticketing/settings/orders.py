@@ -19,6 +19,8 @@ EVENT_HANDLERS = "apps.orders.handlers.HANDLERS"
 READ_MODELS = {"tickets": "apps.orders.handlers.TICKETS"}
 CONSUMER_GROUP = "ticketing.orders"
 EXPIRATION_WINDOW_SECONDS = env_int("EXPIRATION_WINDOW_SECONDS", 900)
+# How long a buyer may give a paid ticket back for the money; 0 is never.
+PAID_ORDER_CANCELLATION_SECONDS = env_int("PAID_ORDER_CANCELLATION_SECONDS", 0)
 OUTBOX_TRANSPORT = env_str("OUTBOX_TRANSPORT", "debezium")
 OUTBOX_CONNECTOR = "outbox-orders"
 OUTBOX_RAW_TOPIC = "ticketing.orders.raw"

@@ -15,6 +15,8 @@ from apps.orders.events import (
     PaymentClosed,
     PaymentFailed,
     PaymentRefunded,
+    PaymentRefundFailed,
+    PaymentRefundRequested,
     PaymentStarted,
     PaymentSucceeded,
 )
@@ -81,6 +83,49 @@ def refunded(order: Order, payment_id: str = "p1", version: int = 4) -> PaymentR
         currency=order.currency,
         reason="The ticket was gone.",
         refunded_at=NOON,
+    )
+
+
+def refund_of(order: Order, cents: int, total: int, **overrides: Any) -> PaymentRefunded:
+    """A refund in the form that has an id."""
+    facts = {"payment_id": "p1", "version": 4, "amount_cents": order.price_cents} | overrides
+    return PaymentRefunded(
+        order_id=str(order.pk),
+        currency=order.currency,
+        reason=facts.pop("reason", "The first act was cut."),
+        refunded_at=NOON,
+        refund_id=facts.pop("refund_id", "") or new_id(),
+        refund_cents=cents,
+        refunded_total_cents=total,
+        requested_by=facts.pop("requested_by", "staff:ada@example.com"),
+        **facts,
+    )
+
+
+def refunded_in_part(order: Order, payment_id: str = "p1", version: int = 4) -> PaymentRefunded:
+    return refund_of(order, 100, 100, payment_id=payment_id, version=version)
+
+
+def refund_requested(order: Order, cents: int, **overrides: Any) -> PaymentRefundRequested:
+    facts = {
+        "refund_id": new_id(),
+        "requested_by": "staff:ada@example.com",
+        "reason": "The first act was cut.",
+        "payment_id": "p1",
+    }
+    return PaymentRefundRequested(
+        order_id=str(order.pk),
+        version=3,
+        currency=order.currency,
+        refund_cents=cents,
+        requested_at=NOON,
+        **(facts | overrides),
+    )
+
+
+def refund_failed(order: Order, refund_id: str) -> PaymentRefundFailed:
+    return PaymentRefundFailed(
+        order_id=str(order.pk), version=5, payment_id="p1", refund_id=refund_id, failed_at=NOON
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import orjson
 import pytest
+from django.test import override_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +26,7 @@ from apps.orders.tests.story import (
     failed,
     published,
     refunded,
+    refunded_in_part,
     reload,
     reserve,
     started,
@@ -38,9 +40,10 @@ PAYMENT_EVENTS = {
     "started": started,
     "succeeded": succeeded,
     "failed": failed,
+    "part_refunded": refunded_in_part,
     "refunded": refunded,
 }
-STEP_NAMES = ["reserve", "cancel", "expired", "closed", *PAYMENT_EVENTS]
+STEP_NAMES = ["reserve", "cancel", "give_back", "expired", "closed", *PAYMENT_EVENTS]
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,9 @@ class World:
     ticket_id: str
     orders: list[Order] = field(default_factory=list)
     succeeded: set[str] = field(default_factory=set)
+    refunded: set[str] = field(default_factory=set)
     refunded_first: set[str] = field(default_factory=set)
+    given_back: set[Order] = field(default_factory=set)
     expired: set[Order] = field(default_factory=set)
     closed: set[Order] = field(default_factory=set)
     cancelled: set[Order] = field(default_factory=set)
@@ -74,6 +79,11 @@ class World:
         if step.name == "cancel":
             self._try(lambda: cancel(order))
             self.cancelled.add(order)
+        elif step.name == "give_back":
+            with override_settings(PAID_ORDER_CANCELLATION_SECONDS=3600):
+                self._try(lambda: cancel(order))
+            self.cancelled.add(order)
+            self.given_back.add(order)
         elif step.name == "expired":
             deliver(expired(order))
             self.expired.add(order)
@@ -87,8 +97,10 @@ class World:
     def _note_payment(self, name: str, payment_id: str) -> None:
         if name == "succeeded":
             self.succeeded.add(payment_id)
-        elif name == "refunded" and payment_id not in self.succeeded:
-            self.refunded_first.add(payment_id)
+        elif name == "refunded":
+            self.refunded.add(payment_id)
+            if payment_id not in self.succeeded:
+                self.refunded_first.add(payment_id)
 
     def check(self) -> None:
         claims = Order.objects.filter(ticket_id=self.ticket_id, status__in=Order.CLAIMING)
@@ -101,15 +113,22 @@ class World:
         counts = Counter(names)
         assert order.version == len(names)
         assert names[0] == "OrderCreated"
-        for name in ("OrderCreated", "OrderExpired", "OrderCompleted", "OrderCancelled"):
+        for name in ("OrderCreated", "OrderExpired", "OrderCompleted"):
             assert counts[name] <= 1
-        assert order.is_complete == (counts["OrderCompleted"] == 1)
-        if order.is_complete:
-            assert "OrderCancelled" not in names[names.index("OrderCompleted") :]
-        if counts["OrderCancelled"]:
-            assert order in self.cancelled or {order} <= self.expired & self.closed
+        paid_at = names.index("OrderCompleted") if counts["OrderCompleted"] else len(names)
+        before, after = Counter(names[:paid_at]), Counter(names[paid_at:])
+        assert before["OrderCancelled"] <= 1
+        assert after["OrderCancelled"] <= 1
+        assert order.is_complete == (counts["OrderCompleted"] > after["OrderCancelled"])
+        of_order = {each for each in self.refunded if each.startswith(str(order.pk))}
+        if before["OrderCancelled"]:
+            is_over = {order} <= self.expired & self.closed
+            assert order in self.cancelled or is_over or of_order
+        if after["OrderCancelled"]:
+            assert order in self.given_back or order.payment_id in self.refunded
         for payment_id, ends in self._ends(order).items():
-            assert ends == 1, f"{payment_id} has {ends} ends"
+            gave_back = payment_id == order.payment_id and order in self.given_back
+            assert ends <= 1 + gave_back, f"{payment_id} has {ends} ends"
         for payment_id in self.succeeded - self.refunded_first:
             if payment_id.startswith(str(order.pk)):
                 assert payment_id in self._ends(order)

@@ -118,9 +118,12 @@ def test_order_expires_from_the_bytes_of_expiration_and_payments(receiver):
 
 def test_refund_is_noted_from_the_bytes_of_payments(receiver):
     order = let_expire(reserve())
+    refund = {"refund_id": "", "refund_cents": 0, "refunded_total_cents": 0, "requested_by": ""}
 
     receiver.receive(
-        of_payment("PaymentRefunded", order, version=9, reason="Gone.", refunded_at=NOON_MS)
+        of_payment(
+            "PaymentRefunded", order, version=9, reason="Gone.", refunded_at=NOON_MS, **refund
+        )
     )
 
     assert Refund.objects.get(order=order).refunded_at == NOON

@@ -1,43 +1,34 @@
-"""The only writer of orders, their refunds and the copies of tickets.
-
-Each function is one transaction, or a part of the caller's. It locks the order's row first and
-then, where the claim on a ticket is at stake, the ticket's copy: in this sequence everywhere, so
-that two of them never wait for each other.
-"""
+"""An order's way: reserved, paid, ended."""
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 
 from apps.core.errors import Conflict, NotFound, NotSignedIn
 from apps.orders.events import (
     OrderAwaitingPayment,
-    OrderCancelled,
     OrderCompleted,
     OrderCreated,
     OrderExpired,
-    OrderRefundRequested,
 )
 from apps.orders.models import Order, Refund, TicketCopy, parse_order_id
-from apps.orders.selectors import OrderNotFound
+from apps.orders.services.refunding import promised_cents, request_refund
+from apps.orders.services.writing import cancel, cancel_paid, lock_order, state_of
 from apps.outbox.publish import publish
 from apps.outbox.transactions import transactional
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
     from apps.orders.events import (
         PaymentClosed,
         PaymentFailed,
-        PaymentRefunded,
         PaymentStarted,
         PaymentSucceeded,
-        TicketState,
     )
 
 TICKET_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
@@ -46,6 +37,7 @@ RESOLD = (
     "Your payment arrived after the reservation had ended, and the ticket was no longer available."
 )
 PAID_TWICE = "This order had already been paid for by another payment."
+YOU_CANCELLED = "You cancelled the order."
 WRONG_AMOUNT = "The payment was not for the price of this order."
 
 
@@ -93,45 +85,63 @@ def create_order(*, ticket_id: str, buyer_id: str, now: datetime) -> Order:
     Order.objects.bulk_create([order], ignore_conflicts=True)
     if not Order.objects.filter(pk=order.pk).exists():
         raise TicketAlreadyReserved(own_order_id=_find_own_claim(ticket_id, buyer_id))
-    publish(OrderCreated(**_state(order)))
+    publish(OrderCreated(**state_of(order)))
     return order
 
 
 @transactional
 def cancel_order(*, order_id: str, buyer_id: str, now: datetime) -> Order:
-    """End the buyer's order unpaid, and publish OrderCancelled; a second time changes nothing.
+    """End the buyer's order, and publish OrderCancelled; a second time changes nothing.
+
+    A paid one ends within PAID_ORDER_CANCELLATION_SECONDS, publishing OrderRefundRequested, too.
 
     Raises:
         OrderNotFound: there is none, or the id is malformed.
         NotSignedIn: it is another's, whatever its status.
-        OrderAlreadyPaid: it is complete.
+        OrderAlreadyPaid, CancellationOver: it is complete, and stays so.
     """
-    order = _lock_order(order_id)
+    order = lock_order(order_id)
     if order.buyer_id != buyer_id:
         raise NotSignedIn
-    if not order.is_cancelled:
-        _cancel(order, Order.CancelReason.BUYER, now)
+    if order.is_complete:
+        within = timedelta(seconds=settings.PAID_ORDER_CANCELLATION_SECONDS)
+        order.refuse_unless_returnable(within=within, now=now)
+        cancel_paid(order, Order.CancelReason.BUYER, now)
+        if left := order.price_cents - promised_cents(order, order.payment_id):
+            refund = Refund(
+                order=order,
+                payment_id=order.payment_id,
+                amount_cents=left,
+                currency=order.currency,
+                reason=YOU_CANCELLED,
+                requested_by=Refund.BUYER,
+                requested_at=now,
+            )
+            request_refund(order, refund)
+            order.save()
+    elif not order.is_cancelled:
+        cancel(order, Order.CancelReason.BUYER, now)
     return order
 
 
 @transactional
 def start_payment(*, payment: PaymentStarted) -> None:
     """Note that an attempt to pay began, and publish OrderAwaitingPayment at the first."""
-    order = _lock_order(payment.order_id)
+    order = lock_order(payment.order_id)
     if payment.version > order.payment_version and not order.is_complete:
         order.open_payment_id = payment.payment_id
         order.payment_failure = ""
         order.payment_version = payment.version
     if order.status == Order.Status.CREATED:
         order.await_payment()
-        publish(OrderAwaitingPayment(**_state(order)))
+        publish(OrderAwaitingPayment(**state_of(order)))
     order.save()
 
 
 @transactional
 def fail_payment(*, payment: PaymentFailed) -> None:
     """Note that an attempt ended without money, for the buyer's page. The claim stands."""
-    order = _lock_order(payment.order_id)
+    order = lock_order(payment.order_id)
     if payment.version <= order.payment_version:
         return
     order.payment_version = payment.version
@@ -145,27 +155,33 @@ def fail_payment(*, payment: PaymentFailed) -> None:
 def record_payment(*, payment: PaymentSucceeded, now: datetime) -> None:
     """Give the order its ticket for the money, or ask for the money to go back: once, either way.
 
-    An open order completes, expired or not. A cancelled one is revived while nobody else claims
-    the ticket. Any other payment is to be refunded. Publishes OrderCompleted or
-    OrderRefundRequested; a payment that was seen before changes nothing.
+    An open order completes, expired or not. One that was cancelled unpaid is revived while nobody
+    else claims the ticket. Any other payment is to be refunded. Publishes OrderCompleted or
+    OrderRefundRequested; a payment that was seen before changes nothing. One that all went back
+    before this was heard of buys nothing: an open order ends, publishing OrderCancelled.
     """
-    order = _lock_order(payment.order_id)
+    order = lock_order(payment.order_id)
     payment_id = payment.payment_id
-    if order.payment_id == payment_id or order.refunds.filter(payment_id=payment_id).exists():
+    refunds = order.refunds.filter(payment_id=payment_id)
+    if order.payment_id == payment_id or refunds.filter(requested_by__in=Refund.OURS).exists():
+        return
+    if sum(refund.amount_cents for refund in refunds if refund.refunded_at) >= payment.amount_cents:
+        if order.is_open:
+            cancel(order, Order.CancelReason.REFUNDED, now)
         return
     order.payment_version = max(order.payment_version, payment.version)
     order.open_payment_id = ""
     order.payment_failure = ""
     if (payment.amount_cents, payment.currency) != (order.price_cents, order.currency):
-        _request_refund(order, payment, WRONG_AMOUNT, now)
+        _refund_payment(order, payment, WRONG_AMOUNT, now)
     elif order.is_open:
         order.complete(payment_id=payment_id, now=now)
-        publish(OrderCompleted(**_state(order), payment_id=payment_id))
+        publish(OrderCompleted(**state_of(order), payment_id=payment_id))
     elif order.is_cancelled and _may_revive(order):
         order.revive(payment_id=payment_id, now=now)
-        publish(OrderCompleted(**_state(order), payment_id=payment_id))
+        publish(OrderCompleted(**state_of(order), payment_id=payment_id))
     else:
-        _request_refund(order, payment, PAID_TWICE if order.is_complete else RESOLD, now)
+        _refund_payment(order, payment, PAID_TWICE if order.was_paid else RESOLD, now)
     order.save()
 
 
@@ -176,11 +192,11 @@ def expire_order(*, order_id: str, now: datetime) -> None:
     A paid, cancelled or already expired order is left as it is: a deadline that passes again
     must not free a ticket that somebody else may hold by now.
     """
-    order = _lock_order(order_id)
+    order = lock_order(order_id)
     if not order.is_open or order.expired_at is not None:
         return
     order.expire(now=now)
-    publish(OrderExpired(**_state(order)))
+    publish(OrderExpired(**state_of(order)))
     _end_when_over(order, now)
     order.save()
 
@@ -188,78 +204,13 @@ def expire_order(*, order_id: str, now: datetime) -> None:
 @transactional
 def close_order(*, payment: PaymentClosed, now: datetime) -> None:
     """Note that nothing can be paid any more; an expired order ends, publishing OrderCancelled."""
-    order = _lock_order(payment.order_id)
+    order = lock_order(payment.order_id)
     order.payment_version = max(order.payment_version, payment.version)
     order.open_payment_id = ""
     if order.payment_closed_at is None:
         order.payment_closed_at = now
     _end_when_over(order, now)
     order.save()
-
-
-@transactional
-def record_refund(*, payment: PaymentRefunded) -> None:
-    """Note when the money went back, and why, for the buyer's page."""
-    order = _lock_order(payment.order_id)
-    refund = Refund(
-        payment_id=payment.payment_id,
-        order=order,
-        amount_cents=payment.amount_cents,
-        currency=payment.currency,
-        reason=payment.reason,
-    )
-    Refund.objects.bulk_create([refund], ignore_conflicts=True)
-    order.refunds.filter(payment_id=payment.payment_id, refunded_at=None).update(
-        refunded_at=payment.refunded_at, reason=payment.reason
-    )
-    order.payment_version = max(order.payment_version, payment.version)
-    order.save()
-
-
-@transactional
-def record_ticket(*, ticket: TicketState) -> None:
-    """Bring the copy of a ticket to this version, unless it is as new already."""
-    state = ticket_state(ticket)
-    key = ticket.ticket_id
-    TicketCopy.objects.bulk_create([TicketCopy(ticket_id=key, **state)], ignore_conflicts=True)
-    TicketCopy.objects.filter(pk=key, version__lt=ticket.version).update(**state)
-
-
-def ticket_state(ticket: TicketState) -> dict[str, Any]:
-    """Return what the copy of a ticket says after the event, beside the ticket's id."""
-    return {
-        "version": ticket.version,
-        "title": ticket.title,
-        "price_cents": ticket.price_cents,
-        "currency": ticket.currency,
-        "seller_id": ticket.seller_id,
-        "order_id": ticket.order_id or "",
-        "is_withdrawn": ticket.is_withdrawn,
-    }
-
-
-@transactional
-def restore_ticket(*, ticket_id: str, state: Mapping[str, Any] | None) -> None:
-    """Make the copy of a ticket what its events say, unless it has become newer meanwhile.
-
-    A copy that no event speaks of (None) is removed.
-    """
-    copies = TicketCopy.objects.filter(pk=ticket_id)
-    if state is None:
-        copies.delete()
-        return
-    TicketCopy.objects.bulk_create(
-        [TicketCopy(ticket_id=ticket_id, **state)], ignore_conflicts=True
-    )
-    copies.filter(version__lte=state["version"]).update(**state)
-
-
-def _lock_order(order_id: str) -> Order:
-    key = parse_order_id(order_id)
-    order = None if key is None else Order.objects.select_for_update().filter(pk=key).first()
-    if order is None:
-        raise OrderNotFound
-    return order
 
 
 def _lock_copy(ticket_id: str) -> TicketCopy | None:
@@ -291,8 +242,11 @@ def _find_own_claim(ticket_id: str, buyer_id: str) -> str:
 def _may_revive(order: Order) -> bool:
     """Say whether the ticket is still free; it stays so until the transaction ends.
 
-    create_order locks the same copy before it claims the ticket.
+    create_order locks the same copy before it claims the ticket. An order that was paid before
+    ended by its buyer's wish, or has its money back: later money does not bring it back to life.
     """
+    if order.was_paid:
+        return False
     copy = _lock_copy(order.ticket_id)
     if copy is None or copy.is_withdrawn or _is_held_elsewhere(copy, order_id=str(order.pk)):
         return False
@@ -300,42 +254,19 @@ def _may_revive(order: Order) -> bool:
     return not claims.exists()
 
 
-def _cancel(order: Order, reason: Order.CancelReason, now: datetime) -> None:
-    order.cancel(reason=reason, now=now)
-    order.save()
-    publish(OrderCancelled(**_state(order), reason=reason.value))
-
-
 def _end_when_over(order: Order, now: datetime) -> None:
     if order.is_over:
-        _cancel(order, Order.CancelReason.EXPIRED, now)
+        cancel(order, Order.CancelReason.EXPIRED, now)
 
 
-def _request_refund(order: Order, payment: PaymentSucceeded, reason: str, now: datetime) -> None:
-    order.request_refund()
-    Refund.objects.create(
-        payment_id=payment.payment_id,
+def _refund_payment(order: Order, payment: PaymentSucceeded, reason: str, now: datetime) -> None:
+    refund = Refund(
         order=order,
+        payment_id=payment.payment_id,
         amount_cents=payment.amount_cents,
         currency=payment.currency,
         reason=reason,
+        requested_by=Refund.SYSTEM,
         requested_at=now,
     )
-    publish(OrderRefundRequested(**_state(order), payment_id=payment.payment_id, reason=reason))
-
-
-def _state(order: Order) -> dict[str, Any]:
-    """Return the fields that every event of an order carries."""
-    return {
-        "order_id": str(order.pk),
-        "version": order.version,
-        "status": str(order.status),
-        "buyer_id": order.buyer_id,
-        "ticket_id": order.ticket_id,
-        "ticket_title": order.ticket_title,
-        "ticket_version": order.ticket_version,
-        "seller_id": order.seller_id,
-        "price_cents": order.price_cents,
-        "currency": order.currency,
-        "expires_at": order.expires_at,
-    }
+    request_refund(order, refund)
