@@ -22,7 +22,7 @@ from apps.outbox.tests.operating import uuid7_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-MANY = 6000
+MANY = 3000
 NEWEST = 200
 MOST = 300
 # What a page may read: its rows, those that it counts, and the few of each state.
