@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2]
 SOURCES = [
     path.read_text()
     for path in PACKAGE.rglob("*.py")
-    if not {"tests", "testing"} & {*path.relative_to(PACKAGE).parts}
+    if not {"tests", "testing", "admin", "management"} & {*path.relative_to(PACKAGE).parts}
 ]
 
 
