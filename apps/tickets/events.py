@@ -75,6 +75,9 @@ class OrderCompleted(OrderClaim):
 
 @dataclass(frozen=True, kw_only=True)
 class OrderCancelled(OrderClaim):
-    """The order ended unpaid, and its hold on the ticket with it."""
+    """The order ended, and its hold on the ticket with it."""
 
     type: ClassVar[str] = "ticketing.orders.order.cancelled.v1"
+
+    payment_id: str = ""
+    """What had paid the order, which then never comes back to life."""

@@ -20,7 +20,8 @@ def on_order_completed(event: OrderCompleted) -> None:
 
 
 def on_order_cancelled(event: OrderCancelled) -> None:
-    services.release_ticket(ticket_id=event.ticket_id, order_id=event.order_id, now=timezone.now())
+    end = services.take_ticket_back if event.payment_id else services.release_ticket
+    end(ticket_id=event.ticket_id, order_id=event.order_id, now=timezone.now())
 
 
 HANDLERS: dict[type, Callable[[Any], None]] = {

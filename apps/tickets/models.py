@@ -145,6 +145,8 @@ class Ticket(models.Model):
     """Every order whose hold has not ended, in the order in which they were heard of."""
     ended_orders = ArrayField(models.CharField(max_length=64), default=list, blank=True)
     """Orders whose end was heard of before their beginning, which must then do nothing."""
+    returned_orders = ArrayField(models.CharField(max_length=64), default=list, blank=True)
+    """Orders that were paid and ended all the same, which nothing brings back to life."""
     is_withdrawn = models.BooleanField(default=False)
     """The seller took the listing back. A hold that crossed it wins, but only until it ends."""
     search_terms = ArrayField(models.CharField(max_length=TITLE_LENGTH), default=list)
@@ -213,10 +215,10 @@ class Ticket(models.Model):
         """Let an order hold the ticket; withdrawn or not, for orders has promised it.
 
         Returns:
-            Whether anything changed: not when the order holds it already, ended before, or comes
-            after the sale.
+            Whether anything changed: not when the order holds it already or ended before. Behind
+            a sale the hold waits, for the sale may have been undone before the order was made.
         """
-        if self.is_sold or order_id in self.holds or order_id in self.ended_orders:
+        if order_id in (*self.holds, *self.ended_orders, *self.returned_orders):
             return False
         self.holds = [*self.holds, order_id]
         self._change_status(at)
@@ -228,28 +230,43 @@ class Ticket(models.Model):
         Returns:
             Whether it had one.
         """
-        if self.is_sold or order_id not in self.holds:
+        if order_id not in self.holds or (self.is_sold and order_id == self.order_id):
             return False
-        self.holds = [hold for hold in self.holds if hold != order_id]
-        self._change_status(at)
+        self._end_hold(order_id, at)
+        return True
+
+    def take_back(self, order_id: str, *, at: datetime) -> bool:
+        """End the claim of an order that was paid, for good: it bought the ticket, or never will.
+
+        Returns:
+            Whether it had one.
+        """
+        self.returned_orders = [*self.returned_orders, order_id]
+        if order_id not in self.holds:
+            return False
+        if self.is_sold and order_id == self.order_id:
+            self.status = self.Status.RESERVED
+        self._end_hold(order_id, at)
         return True
 
     def sell(self, order_id: str, *, at: datetime) -> bool:
-        """Give the ticket to the order that paid, for good.
+        """Give the ticket to the order that paid.
 
         Returns:
-            Whether anything changed.
+            Whether anything changed: not when it has it already, or gave it back before.
 
         Raises:
             TicketSold: another order bought it before.
         """
+        if order_id in self.returned_orders:
+            return False
         if self.is_sold and self.order_id != order_id:
             raise TicketSold(
                 f"Ticket {self.pk} was sold to order {self.order_id} and cannot go to {order_id}"
             )
         if self.is_sold:
             return False
-        self.holds = [order_id]
+        self.holds = [order_id, *(hold for hold in self.holds if hold != order_id)]
         self.order_id, self.status, self.updated_at = order_id, self.Status.SOLD, at
         return True
 
@@ -259,12 +276,19 @@ class Ticket(models.Model):
         Returns:
             Whether that was news.
         """
-        if self.is_sold or order_id in self.ended_orders:
+        if order_id in (*self.holds, *self.ended_orders, *self.returned_orders):
             return False
         self.ended_orders = [*self.ended_orders, order_id]
         return True
 
+    def _end_hold(self, order_id: str, at: datetime) -> None:
+        self.holds = [hold for hold in self.holds if hold != order_id]
+        self._change_status(at)
+
     def _change_status(self, at: datetime) -> None:
+        self.updated_at = at
+        if self.is_sold:
+            return
         self.order_id = self.holds[0] if self.holds else None
         if self.order_id is not None:
             self.status = self.Status.RESERVED
@@ -272,4 +296,3 @@ class Ticket(models.Model):
             self.status = self.Status.WITHDRAWN
         else:
             self.status = self.Status.FREE
-        self.updated_at = at

@@ -162,6 +162,24 @@ def release_ticket(*, ticket_id: str, order_id: str, now: datetime) -> Ticket:
 
 
 @transactional
+def take_ticket_back(*, ticket_id: str, order_id: str, now: datetime) -> Ticket:
+    """End the claim of an order that was paid and gave the ticket back, whether or not it shows.
+
+    Publishes TicketUpdated if the order had the ticket, or a hold on it.
+
+    Raises:
+        TicketNotFound: there is no such ticket.
+    """
+    ticket = selectors.get_ticket(ticket_id)
+    if order_id in ticket.returned_orders:
+        return ticket
+    if ticket.take_back(order_id, at=now):
+        return _store(ticket)
+    _update(ticket, returned_orders=ticket.returned_orders)
+    return ticket
+
+
+@transactional
 def sell_ticket(*, ticket_id: str, order_id: str, now: datetime) -> Ticket:
     """Show the ticket as sold to the order that paid.
 
@@ -243,6 +261,7 @@ def _store(ticket: Ticket) -> Ticket:
         status=ticket.status,
         order_id=ticket.order_id,
         holds=ticket.holds,
+        returned_orders=ticket.returned_orders,
         is_withdrawn=ticket.is_withdrawn,
         updated_at=ticket.updated_at,
     )

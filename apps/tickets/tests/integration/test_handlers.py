@@ -45,21 +45,25 @@ EXTRA = {
 }
 
 
-def message(event: str, ticket_id: str, order_id: str, version: int) -> Record:
+def message(event: str, ticket_id: str, order_id: str, version: int, **more: str) -> Record:
     """Write what orders writes, from its schema and with its headers."""
-    state = {
-        "order_id": order_id,
-        "version": version,
-        "status": "created",
-        "buyer_id": new_id(),
-        "ticket_id": ticket_id,
-        "ticket_title": "Velvet Harbour",
-        "ticket_version": 1,
-        "seller_id": new_id(),
-        "price_cents": 1250,
-        "currency": "usd",
-        "expires_at": 1_800_000_000_000,
-    } | EXTRA.get(event, {})
+    state = (
+        {
+            "order_id": order_id,
+            "version": version,
+            "status": "created",
+            "buyer_id": new_id(),
+            "ticket_id": ticket_id,
+            "ticket_title": "Velvet Harbour",
+            "ticket_version": 1,
+            "seller_id": new_id(),
+            "price_cents": 1250,
+            "currency": "usd",
+            "expires_at": 1_800_000_000_000,
+        }
+        | EXTRA.get(event, {})
+        | more
+    )
     row = Row(
         event_id=uuid.uuid4(),
         topic="ticketing.orders",
@@ -165,3 +169,20 @@ def test_event_that_an_order_caused_names_the_orders_event_as_its_cause():
 
     headers = orjson.loads(published(ticket)[-1].headers)
     assert headers["ce_causationid"] == record.header("ce_id")
+
+
+def test_paid_order_that_ends_gives_the_ticket_to_the_next_buyer():
+    ticket = list_ticket()
+    ticket_id = str(ticket.pk)
+    first, second = str(uuid.uuid4()), str(uuid.uuid4())
+
+    for event, order_id, version, more in (
+        ("OrderCreated", first, 1, {}),
+        ("OrderCompleted", first, 2, {}),
+        ("OrderCreated", second, 1, {}),
+        ("OrderCancelled", first, 3, {"payment_id": "p1"}),
+        ("OrderCancelled", first, 3, {"payment_id": "p1"}),
+    ):
+        receiver.receive(message(event, ticket_id, order_id, version, **more))
+
+    assert (stored(ticket).status, stored(ticket).order_id) == (Ticket.Status.RESERVED, second)
