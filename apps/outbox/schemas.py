@@ -55,10 +55,15 @@ class LocalSchema:
     def encode(self, fields: Mapping[str, Any]) -> bytes:
         """Return the record as bare Avro.
 
+        A field that has a default may be missing: the row may have been written before the schema
+        had that field, and waits across the upgrade.
+
         Raises:
             DoesNotFit: a field is missing, is unknown or has the wrong type.
         """
         fits = self._fits_plainly(fields)
+        if not fits:
+            fields = {**self.defaults, **fields}
         if not fits and (unknown := fields.keys() - self.names):
             raise DoesNotFit(f"{self.name} has no field {', '.join(sorted(unknown))}.")
         body = io.BytesIO()
@@ -73,6 +78,13 @@ class LocalSchema:
         except (TypeError, ValueError, OverflowError, KeyError, AttributeError) as exc:
             raise DoesNotFit(f"{self.name}: {exc}") from exc
         return body.getvalue()
+
+    @functools.cached_property
+    def defaults(self) -> Mapping[str, Any]:
+        """The defaults of those fields that have one."""
+        return {
+            each["name"]: each["default"] for each in self.parsed["fields"] if "default" in each
+        }
 
     @functools.cached_property
     def names(self) -> frozenset[str]:

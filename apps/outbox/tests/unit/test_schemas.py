@@ -53,6 +53,16 @@ def test_another_spelling_means_the_same(change):
     assert canonical(changed(change)) == canonical(SCHEMA)
 
 
+def test_row_from_before_a_field_with_a_default_came_is_written_with_the_default(tmp_path):
+    row = {"box_id": "b", "tags": [], "moved_at": 1, "place": {"row": 1}}
+    (tmp_path / "box_moved.avsc").write_text(json.dumps(SCHEMA))
+    schema = _load(str(tmp_path))["test.boxes.BoxMoved"]
+
+    assert schema.encode(row) == schema.encode(row | {"note": None, "before": None})
+    with pytest.raises(DoesNotFit):
+        schema.encode({"box_id": "b"})
+
+
 def test_parsed_and_reordered_schema_means_the_same():
     parsed = fastavro.parse_schema(copy.deepcopy(SCHEMA), named_schemas={})
     reordered = json.loads(json.dumps(SCHEMA, sort_keys=True))
