@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off", ""})
 SHORTEST_SECRET = 32
+MAIL_TIMEOUT_SECONDS = 20
 
 
 def env_str(name: str, default: str | None = None) -> str:
@@ -73,6 +74,34 @@ def env_secret(name: str) -> str:
         )
         raise ImproperlyConfigured(message)
     return value
+
+
+def env_email(name: str, default: str) -> dict[str, Any]:
+    """Return how mail is sent, as the arguments of Django's get_connection, by a URL.
+
+    smtp://user:password@host:25 is not encrypted; smtp+tls:// demands STARTTLS, and smtps:// speaks
+    TLS from the first byte on. file:///a/directory puts each mail into a file instead.
+    """
+    url = urlsplit(env_str(name, default))
+    if url.scheme == "file" and url.path.startswith("/"):
+        return {"backend": "apps.auth.mail.files.MailFiles", "directory": unquote(url.path)}
+    ports = {"smtp": 25, "smtp+tls": 587, "smtps": 465}
+    if url.scheme not in ports or not url.hostname:
+        message = (
+            f"{name} must look like smtp+tls://user:password@host:587 (or smtp://, smtps://), or "
+            "like file:///a/directory."
+        )
+        raise ImproperlyConfigured(message)
+    return {
+        "backend": "django.core.mail.backends.smtp.EmailBackend",
+        "host": url.hostname,
+        "port": url.port or ports[url.scheme],
+        "username": unquote(url.username or ""),
+        "password": unquote(url.password or ""),
+        "use_tls": url.scheme == "smtp+tls",
+        "use_ssl": url.scheme == "smtps",
+        "timeout": MAIL_TIMEOUT_SECONDS,
+    }
 
 
 def env_postgresql(name: str) -> dict[str, Any]:

@@ -26,6 +26,7 @@ TOPICS: tuple[Topic, ...] = (
 )
 
 CONSUMERS: dict[str, tuple[str, ...]] = {
+    "ticketing.auth": ("ticketing.orders", "ticketing.payments"),
     "ticketing.tickets": ("ticketing.orders",),
     "ticketing.orders": ("ticketing.tickets", "ticketing.expiration", "ticketing.payments"),
     "ticketing.payments": ("ticketing.orders",),

@@ -1,4 +1,4 @@
-"""The events of auth. It reads none."""
+"""The events of auth, then those of orders and payments that it writes mails about."""
 
 from __future__ import annotations
 
@@ -41,3 +41,73 @@ class UserUpdated(UserState):
     type: ClassVar[str] = "ticketing.auth.user.updated.v1"
 
     updated_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderFact:
+    """What a mail says of an order, whose events all carry its whole state."""
+
+    topic: ClassVar[str] = "ticketing.orders"
+    namespace: ClassVar[str] = "ticketing.orders"
+    aggregate_type: ClassVar[str] = "order"
+
+    order_id: str
+    version: int
+    buyer_id: str
+    ticket_id: str
+    ticket_title: str
+    price_cents: int
+    currency: str
+    expires_at: datetime
+
+    @property
+    def aggregate_id(self) -> str:
+        return self.order_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderCreated(OrderFact):
+    """A buyer reserved a ticket."""
+
+    type: ClassVar[str] = "ticketing.orders.order.created.v1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderCompleted(OrderFact):
+    """The order is paid and the ticket is the buyer's."""
+
+    type: ClassVar[str] = "ticketing.orders.order.completed.v1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderCancelled(OrderFact):
+    """The order ended, and its hold on the ticket with it."""
+
+    type: ClassVar[str] = "ticketing.orders.order.cancelled.v1"
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentRefunded:
+    """Money of an attempt to pay went back to the buyer: all of it, or a part."""
+
+    topic: ClassVar[str] = "ticketing.payments"
+    namespace: ClassVar[str] = "ticketing.payments"
+    aggregate_type: ClassVar[str] = "payment"
+    type: ClassVar[str] = "ticketing.payments.payment.refunded.v1"
+
+    order_id: str
+    version: int
+    buyer_id: str
+    amount_cents: int
+    currency: str
+    reason: str
+    refunded_at: datetime
+    refund_cents: int = 0
+    """0 in events from before there were parts: the whole amount."""
+    refunded_total_cents: int = 0
+
+    @property
+    def aggregate_id(self) -> str:
+        return self.order_id

@@ -1,11 +1,13 @@
-"""Reads of users."""
+"""Reads of users and of mails."""
 
 from __future__ import annotations
+
+from datetime import datetime
 
 from bson import ObjectId
 from bson.errors import InvalidId
 
-from apps.auth.models import User, normalize_email
+from apps.auth.models import Mail, User, normalize_email
 from apps.core.errors import NotSignedIn
 
 
@@ -33,3 +35,13 @@ def get_active_user(*, user_id: str) -> User:
     if user is None or not user.is_active:
         raise NotSignedIn
     return user
+
+
+def list_mails_to_send(*, now: datetime, limit: int) -> list[Mail]:
+    """Return the mails that are due, the longest due first."""
+    return list(Mail.objects.filter(due_at__lte=now).order_by("due_at")[:limit])
+
+
+def list_mails_of_order(*, order_id: str) -> list[Mail]:
+    """Return every mail about an order, in the order of their events' arrival."""
+    return sorted(Mail.objects.filter(order_id=order_id), key=lambda mail: mail.queued_at)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ticketing.env import env_secret, env_str
+from urllib.parse import urlsplit
+
+from ticketing.env import env_email, env_int, env_secret, env_str
+from ticketing.settings.base import PUBLIC_URL, SITE_NAME
 from ticketing.settings.mongodb import *  # noqa: F403
 from ticketing.settings.mongodb import DJANGO_APPS, mongodb_database
 
@@ -15,6 +18,11 @@ DATABASES = {"default": mongodb_database("ticketing_auth")}
 SESSION_COOKIE_NAME = "auth_admin"
 SESSION_COOKIE_PATH = "/auth/admin/"
 AUTH_USER_MODEL = "accounts.User"
+EVENT_HANDLERS = "apps.auth.handlers.HANDLERS"
+CONSUMER_GROUP = "ticketing.auth"
+MAIL_TRANSPORT = env_email("EMAIL_URL", "smtp://127.0.0.1:25")
+MAIL_FROM = env_str("MAIL_FROM", f"{SITE_NAME} <no-reply@{urlsplit(PUBLIC_URL).hostname}>")
+MAIL_GIVE_UP_SECONDS = env_int("MAIL_GIVE_UP_SECONDS", 3 * 24 * 3600)
 TOKEN_RENEWAL = "apps.auth.services.renew_token"  # noqa: S105 (a path)
 # Memory-hard, and in the standard library.
 PASSWORD_HASHERS: tuple[str, ...] = (

@@ -17,7 +17,12 @@ for name, value in {
 }.items():
     os.environ.setdefault(name, value)
 
-from ticketing.settings.auth import AUTH_USER_MODEL  # noqa: E402, F401
+from ticketing.settings.auth import (  # noqa: E402, F401
+    AUTH_USER_MODEL,
+    MAIL_FROM,
+    MAIL_GIVE_UP_SECONDS,
+    MAIL_TRANSPORT,
+)
 from ticketing.settings.auth import DEMO_PASSWORDS as DEMO_PASSWORDS  # noqa: E402, PLC0414
 from ticketing.settings.base import BASE_APPS, SQL_APPS  # noqa: E402
 from ticketing.settings.expiration import *  # noqa: E402, F403
