@@ -98,7 +98,10 @@ def logs(config: Config, names: Sequence[str], *, follow: bool) -> int:
 def reset(config: Config) -> int:
     """Remove data, logs and secrets; what was downloaded stays."""
     with alone(config):
-        for path in (config.data, config.logs, config.generated, config.directory / "static"):
+        for path in (
+            *(config.data, config.logs, config.mail, config.generated),
+            config.directory / "static",
+        ):
             shutil.rmtree(path, ignore_errors=True)
         (config.directory / "secrets.json").unlink(missing_ok=True)
     say(f"The data, logs and passwords in {config.directory} are gone; downloads were kept.")

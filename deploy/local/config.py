@@ -23,11 +23,14 @@ FOR_TESTS = "TICKETING_FOR_TESTS"
 # environment stays outside, so that a stray DATABASE_URL cannot send the stack to another database.
 PASSED_ON = (
     "DEBUG",
+    "EMAIL_URL",
     "EXPIRATION_WINDOW_SECONDS",
     "JWT_KEY_PREVIOUS",
     "JWT_LIFETIME_SECONDS",
     "LOG_FORMAT",
     "LOG_LEVEL",
+    "MAIL_FROM",
+    "MAIL_GIVE_UP_SECONDS",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_HEADERS",
     "OTEL_TRACES_EXPORTER",
@@ -77,6 +80,11 @@ class Config:
     @property
     def run(self) -> Path:
         return self.directory / "run"
+
+    @property
+    def mail(self) -> Path:
+        """Where mails land, one file each, unless EMAIL_URL names a server."""
+        return self.directory / "mail"
 
     @property
     def generated(self) -> Path:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from deploy.local.config import OF_THE_SYSTEM, PASSED_ON, ROOT, SERVICES, Config
 
@@ -82,6 +83,7 @@ def environment_of_service(config: Config, service: str) -> dict[str, str]:
             name: secrets[name]
             for name in ("DEMO_SELLER_PASSWORD", "DEMO_BUYER_PASSWORD", "DEMO_STAFF_PASSWORD")
         }
+        values |= {"EMAIL_URL": f"file://{quote(str(config.mail))}"}
     if service == "expiration":
         values |= {"REDIS_URL": f"redis://127.0.0.1:{ports['redis']}/0"}
     if service == "payments":

@@ -16,7 +16,7 @@ GATEWAY = "gateway"
 DEFAULT_GATEWAY_PORT = 8000
 # What serves metrics and probes, on a port beside its own.
 OBSERVED = (
-    *("auth-web", "auth-relay"),
+    *("auth-web", "auth-relay", "auth-consumer", "auth-mailer"),
     *("tickets-web", "tickets-relay", "tickets-consumer"),
     *("orders-web", "orders-raw", "orders-consumer"),
     *("payments-web", "payments-relay", "payments-consumer", "payments-settler"),

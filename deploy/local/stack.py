@@ -41,9 +41,11 @@ STACK: tuple[Entry, ...] = (
     once("accounts", manage("auth", "create_demo_accounts"), "migrate-auth", unless_changed=("apps/auth/management/**/*.py",)),
     once("seed", seed, "migrate-tickets", "accounts", unless_changed=("apps/tickets/management/**/*.py",)),
 
-    # auth: who somebody is.
+    # auth: who somebody is, and the mails to them.
     web("auth", "migrate-auth", "collectstatic"),
     process("auth-relay", manage("auth", "relay_outbox"), "migrate-auth", *EVENTS),
+    process("auth-consumer", manage("auth", "consume_events"), "migrate-auth", *EVENTS),
+    process("auth-mailer", manage("auth", "send_mails"), "migrate-auth"),
     # tickets: what is for sale.
     web("tickets", "migrate-tickets", "collectstatic"),
     process("tickets-relay", manage("tickets", "relay_outbox"), "migrate-tickets", *EVENTS),

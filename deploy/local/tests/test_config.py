@@ -94,6 +94,14 @@ def test_with_a_key_of_stripe_payments_talk_to_stripe(environ):
     assert "STRIPE_API_BASE" not in environment
 
 
+def test_mails_land_in_a_directory_of_the_stack_unless_a_server_is_named(environ):
+    config = load(environ)
+    named = load(environ | {"EMAIL_URL": "smtp://mail.example.com"})
+
+    assert environment_of_service(config, "auth")["EMAIL_URL"] == f"file://{config.directory}/mail"
+    assert environment_of_service(named, "auth")["EMAIL_URL"] == "smtp://mail.example.com"
+
+
 def test_the_public_address_follows_the_port_unless_it_is_given(environ):
     assert load(environ | {"PORT": "8123"}).public_url == "http://127.0.0.1:8123"
     assert load(environ | {"PUBLIC_URL": "https://x.example"}).public_url == "https://x.example"
