@@ -31,6 +31,7 @@ ANSWER_SECONDS = 8.0
 UNREFUNDED = frozenset({"failed", "canceled"})
 WEBHOOK_TOLERANCE_SECONDS = 300
 LONGEST_PAGE = 100
+DISPUTES_CLOSED = frozenset({"won", "lost", "warning_closed", "prevented"})
 
 log = structlog.get_logger(__name__)
 
@@ -142,6 +143,33 @@ class ProviderRefund:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProviderDispute:
+    """A dispute as the provider has it.
+
+    Args:
+        id: dp_… or du_….
+        status: Stripe's word for it.
+        amount_cents: what is disputed.
+        currency: lower case.
+        reason: Stripe's word for why.
+        intent_id: the payment it is about.
+        evidence_due_at: until when we may answer it.
+    """
+
+    id: str
+    status: str
+    amount_cents: int
+    currency: str
+    reason: str
+    intent_id: str
+    evidence_due_at: datetime | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        return self.status in DISPUTES_CLOSED
+
+
+@dataclass(frozen=True, kw_only=True)
 class Webhook:
     """A signed message of the provider."""
 
@@ -185,6 +213,8 @@ class Gateway(Protocol):
     ) -> ProviderRefund:
         """Give so much of a payment back, once under one key."""
         ...
+
+    def retrieve_dispute(self, *, dispute_id: str) -> ProviderDispute: ...
 
 
 class StripeGateway:
@@ -272,6 +302,20 @@ class StripeGateway:
             )
         return _refund(refund)
 
+    def retrieve_dispute(self, *, dispute_id: str) -> ProviderDispute:
+        with _translated():
+            dispute = self._stripe.disputes.retrieve(dispute_id)
+        due = dispute.evidence_details.due_by
+        return ProviderDispute(
+            id=dispute.id,
+            status=dispute.status,
+            amount_cents=dispute.amount,
+            currency=dispute.currency,
+            reason=dispute.reason,
+            intent_id=_id_of(dispute.payment_intent),
+            evidence_due_at=datetime.fromtimestamp(due, tz=UTC) if due else None,
+        )
+
 
 class _IntentInstead(Exception):
     """An error that tells what became of the intent: declined, paid or cancelled before."""
@@ -325,6 +369,10 @@ def _refund(body: Any) -> ProviderRefund:  # noqa: ANN401 - the library's Refund
         refund_id=metadata.get("refund_id", ""),
         failure_reason=getattr(body, "failure_reason", None) or "",
     )
+
+
+def _id_of(reference: Any) -> str:  # noqa: ANN401 - an id, an object in its place, or nothing
+    return str(getattr(reference, "id", reference) or "")
 
 
 def read_webhook(body: bytes, signature: str) -> Webhook:

@@ -34,6 +34,11 @@ def get_attempt(*, payment_id: str) -> PaymentAttempt:
     return PaymentAttempt.objects.get(pk=payment_id)
 
 
+def find_attempt_of_intent(*, intent_id: str) -> PaymentAttempt | None:
+    """Return the attempt that the provider knows by this intent."""
+    return PaymentAttempt.objects.filter(intent_id=intent_id).first() if intent_id else None
+
+
 def find_last_attempt(*, order_id: str) -> PaymentAttempt | None:
     """Return the order's newest attempt to pay."""
     return PaymentAttempt.objects.filter(order_id=order_id).order_by("-attempt").first()
@@ -84,6 +89,11 @@ def has_open_dispute(*, payment_id: str) -> bool:
 
 def list_lost_disputes(*, payment_id: str) -> list[Dispute]:
     return list(Dispute.objects.filter(payment_id=payment_id, status="lost"))
+
+
+def list_disputes_to_settle(*, now: datetime, limit: int) -> list[Dispute]:
+    """Return the disputes that the provider must be asked about, the longest due first."""
+    return list(Dispute.objects.filter(settle_at__lte=now).order_by("settle_at")[:limit])
 
 
 def list_stored_webhooks(*, limit: int) -> list[StripeEvent]:

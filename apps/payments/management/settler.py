@@ -72,7 +72,13 @@ class Settler:
                 break
             services.settle_refunds(attempt=attempt, gateway=self._gateway, clock=self._clock)
             self._alive()
-        return bool(webhooks or attempts or refunds)
+        disputes = selectors.list_disputes_to_settle(now=self._clock(), limit=BATCH)
+        for dispute in disputes:
+            if self._stopped.is_set():
+                break
+            services.settle_dispute(dispute=dispute, gateway=self._gateway, clock=self._clock)
+            self._alive()
+        return bool(webhooks or attempts or refunds or disputes)
 
     def stop(self) -> None:
         self._stopped.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apps.payments.services.closing import close_payment, record_order
+from apps.payments.services.disputes import mirror_dispute, record_dispute, settle_dispute
 from apps.payments.services.ledger import LedgerDifference, check_ledger, total_by_account
 from apps.payments.services.paying import (
     PaymentDeclined,
@@ -33,14 +34,17 @@ __all__ = [
     "check_ledger",
     "close_payment",
     "fail_attempt",
+    "mirror_dispute",
     "notice_refund",
     "pay_order",
     "process_webhook",
+    "record_dispute",
     "record_order",
     "record_outcome",
     "record_refund",
     "request_refund",
     "settle_attempt",
+    "settle_dispute",
     "settle_refunds",
     "store_webhook",
     "total_by_account",

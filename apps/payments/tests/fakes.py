@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from apps.payments.gateway import Intent, ProviderRefund
+from apps.payments.gateway import Intent, ProviderDispute, ProviderRefund
 
 
 class FakeGateway:
@@ -24,6 +24,7 @@ class FakeGateway:
         self.keys: dict[str, Any] = {}
         self.charges: list[str] = []
         self.refunds: list[str] = []
+        self.disputes: dict[str, ProviderDispute] = {}
         self.given: dict[str, list[ProviderRefund]] = {}
         self.calls: list[str] = []
 
@@ -99,6 +100,12 @@ class FakeGateway:
 
         answer: ProviderRefund = self._once("refund_intent", key, refund)
         return answer
+
+    def retrieve_dispute(self, *, dispute_id: str) -> ProviderDispute:
+        dispute: ProviderDispute = self._once(
+            "retrieve_dispute", "", lambda: self.disputes[dispute_id]
+        )
+        return dispute
 
     def put_status(self, intent_id: str, status: str) -> Intent:
         """Let the provider change its mind by itself."""
