@@ -77,17 +77,10 @@ class OutboxEventAdmin(DecidingAdmin):
         "versions. It stays to be seen as a dead letter, with your name and reason."
     )
     fieldsets = (
-        (None, {"fields": ("id", "type", "event", "header_table")}),
+        (None, {"fields": ("state", "error", "attempts", "due_at", "behind")}),
+        ("The event", {"fields": ("id", "type", "event", "header_table")}),
         ("Where to", {"fields": ("topic", "key", "aggregate_type", "aggregate_id", "version")}),
-        (
-            "How far",
-            {
-                "fields": (
-                    *("state", "attempts", "error", "occurred_at", "due_at", "published_at"),
-                    "behind",
-                )
-            },
-        ),
+        ("When", {"fields": ("occurred_at", "published_at")}),
         ("Who did what", {"fields": ("trail",)}),
     )
     readonly_fields = ("event", "header_table", "error", "behind", "trail")
@@ -126,7 +119,7 @@ class OutboxEventAdmin(DecidingAdmin):
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         if request.GET.get("state") != "blocked":
             return tuple(self.list_display)
-        return ("type", "key", "version", "topic", "attempts", "due_at", "error_line")
+        return ("type", "error_line", "key", "version", "attempts", "due_at")
 
     def conditions(self, term: str) -> Iterable[dict[str, Any]]:
         # The index of aggregates begins with their type.
@@ -152,7 +145,7 @@ class OutboxEventAdmin(DecidingAdmin):
 
     @admin.display(description="last error")
     def error(self, row: OutboxEvent) -> SafeString | str:
-        return parts.pre(row.last_error) if row.last_error else "None."
+        return parts.error(row.last_error) if row.last_error else "None."
 
     @admin.display(description="error")
     def error_line(self, row: OutboxEvent) -> str:

@@ -97,7 +97,7 @@ class DeadLetterAdmin(DecidingAdmin):
 
     @admin.display(description="error")
     def error_text(self, letter: DeadLetter) -> SafeString:
-        return parts.pre(letter.error_message)
+        return parts.error(letter.error_message)
 
     @admin.display(description="event")
     def value_text(self, letter: DeadLetter) -> SafeString:

@@ -65,8 +65,9 @@ class BoundedList(ChangeList):
             # Those that were chosen, whatever has become of them: who acts upon them must be told.
             return self.root_queryset.filter(pk__in=request.POST.getlist(ACTION_CHECKBOX_NAME))
         found = super().get_queryset(request, exclude_parameters)
-        self.is_of_newest = not (self.query or of.is_bounded(request))
-        return found.filter(**of.newest()) if self.is_of_newest else found
+        newest = {} if self.query or of.is_bounded(request) else of.newest()
+        self.is_of_newest = bool(newest)
+        return found.filter(**newest)
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:  # noqa: ARG002
         return list(self.model_admin.get_ordering(request))
@@ -149,7 +150,7 @@ class ReadOnlyAdmin(ModelAdmin):
         return False
 
     def newest(self) -> dict[str, Any]:
-        """Return what the newest rows have: keys grow with time."""
+        """Return what the newest rows have, if there are older ones: keys grow with time."""
         [*oldest] = self.model.objects.order_by("-pk")[self.NEWEST - 1 : self.NEWEST]
         return {"pk__gte": oldest[0].pk} if oldest else {}
 

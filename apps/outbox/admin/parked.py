@@ -51,7 +51,7 @@ class ParkedRecordAdmin(DecidingAdmin):
         "seen as a dead letter, with your name and reason."
     )
     fieldsets = (
-        (None, {"fields": ("error_kind", "error_text", "attempts", "due", "behind")}),
+        (None, {"fields": ("error_kind", "error_text", "attempts", "due_at", "behind")}),
         ("The event", {"fields": ("event_id", "event_type", "key_text", "value_text")}),
         ("Its headers", {"fields": ("header_table",)}),
         (
@@ -61,7 +61,7 @@ class ParkedRecordAdmin(DecidingAdmin):
         ("Who did what", {"fields": ("trail",)}),
     )
     readonly_fields = (
-        *("event_type", "key_text", "value_text", "header_table", "error_text", "due", "behind"),
+        *("event_type", "key_text", "value_text", "header_table", "error_text", "behind"),
         "trail",
     )
 
@@ -94,7 +94,7 @@ class ParkedRecordAdmin(DecidingAdmin):
     def error_text(self, row: ParkedRecord) -> SafeString | str:
         if not row.error_message:
             return "None: it waits behind another record of its key."
-        return parts.pre(row.error_message)
+        return parts.error(row.error_message)
 
     @admin.display(description="due")
     def due(self, row: ParkedRecord) -> Any:  # noqa: ANN401 (Django formats it)

@@ -16,6 +16,10 @@ def pre(text: str) -> SafeString:
     return format_html('<pre class="outbox-event">{}</pre>', text)
 
 
+def error(text: str) -> SafeString:
+    return format_html('<pre class="outbox-event outbox-error">{}</pre>', text)
+
+
 def table(rows: Iterable[tuple[str, str]]) -> SafeString:
     cells = format_html_join("", "<tr><th scope=row>{}</th><td>{}</td></tr>", rows)
     return format_html('<div class="outbox-wide"><table>{}</table></div>', cells)
@@ -29,7 +33,9 @@ def trail(target: str) -> SafeString:
         return format_html("{}", "Nobody did anything.")
     heads = "<tr><th scope=col>when</th><th scope=col>who</th><th scope=col>what</th>"
     cells = format_html_join(
-        "", "<tr><td>{}</td><td>{}</td><td>{}</td><td class=outbox-text>{}</td></tr>", lines
+        "",
+        "<tr><td><time>{}</time></td><td>{}</td><td>{}</td><td class=outbox-text>{}</td></tr>",
+        lines,
     )
     return format_html(
         '<div class="outbox-wide"><table>' + heads + "<th scope=col>why</th></tr>{}</table></div>",

@@ -31,7 +31,7 @@ class ActionFilter(ChoiceFilter):
 
 @admin.register(OperatorAction)
 class OperatorActionAdmin(ReadOnlyAdmin):
-    list_display = ("at", "by", "action", "target", "why")
+    list_display = ("at", "by", "action", "why", "target")
     list_filter = (ActionFilter,)
     search_fields = ("target",)
     search_help_text = "What it was done to, such as event/<id>, or a name among the newest."

@@ -184,6 +184,7 @@ def test_a_parked_record_is_shown_tried_again_and_discarded(staff):
     discarded = act(staff, PARKED, head, "discard_selected", reason="a test", back="1")
 
     assert "&quot;lamp&quot;: 7" in page
+    assert 'value="retry_selected">Try again now' in page
     assert "test.lit" in page
     assert "ValueError: no" in page
     assert "/test.gates_2F0_2F0/" not in first
