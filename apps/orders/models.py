@@ -27,6 +27,15 @@ class CancellationOver(Conflict):
         super().__init__("The time in which a paid order could be cancelled is over")
 
 
+class TicketUsed(Conflict):
+    """Somebody went in with it."""
+
+    code = "ticket_used"
+
+    def __init__(self) -> None:
+        super().__init__("The ticket was used, so the order cannot be cancelled")
+
+
 class TransitionRefused(Conflict):
     """The order is not in a state from which this step leads anywhere."""
 
@@ -77,6 +86,8 @@ class Order(models.Model):
     completed_at = models.DateTimeField(null=True, blank=True)
     payment_id = models.CharField(max_length=64, blank=True)
     """The attempt that paid."""
+    used_at = models.DateTimeField(null=True, blank=True)
+    """When the seller let the bearer of the ticket in."""
     cancelled_at = models.DateTimeField(null=True, blank=True)
     cancel_reason = models.CharField(max_length=16, choices=CancelReason, blank=True)
 
@@ -137,6 +148,11 @@ class Order(models.Model):
         return self.is_complete and self.cancelled_at is not None
 
     @property
+    def was_returned(self) -> bool:
+        """Paid, and cancelled by the buyer all the same."""
+        return self.is_cancelled and self.was_paid and self.cancel_reason == self.CancelReason.BUYER
+
+    @property
     def was_paid(self) -> bool:
         """Paid once, whatever became of it since."""
         return bool(self.payment_id)
@@ -190,13 +206,29 @@ class Order(models.Model):
         """Say why the buyer may not give a paid ticket back.
 
         Raises:
+            TicketUsed: somebody went in with it.
             OrderAlreadyPaid: paid is paid, here.
             CancellationOver: it could be, for so long after the payment.
         """
-        if not within or self.completed_at is None:
+        if self.used_at is not None:
+            raise TicketUsed
+        until = self.returnable_until(within)
+        if until is None:
             raise OrderAlreadyPaid
-        if now >= self.completed_at + within:
+        if now >= until:
             raise CancellationOver
+
+    def returnable_until(self, within: timedelta) -> datetime | None:
+        """Tell until when the buyer may give a paid ticket back; None if it is never."""
+        if not within or not self.is_complete or self.completed_at is None:
+            return None
+        return self.completed_at + within
+
+    def use(self, *, now: datetime) -> None:
+        """The bearer of the ticket goes in. That is no fact for others, and no new version."""
+        if not self.is_complete or self.used_at is not None:
+            raise TransitionRefused("Only a paid ticket lets somebody in, and only once.")
+        self.used_at = now
 
     def cancel_paid(self, *, reason: Order.CancelReason, now: datetime) -> None:
         """A paid order ends, and its claim with it; the money goes back, or went already.

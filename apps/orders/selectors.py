@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
+
+from django.conf import settings
 
 from apps.core.errors import NotFound, NotSignedIn
 from apps.orders.models import Order, Refund, TicketCopy, parse_order_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
     from typing import Any
 
     from django.db.models import QuerySet
+
+    from apps.core.passes import Pass
 
 
 class OrderNotFound(NotFound):
@@ -32,6 +38,16 @@ def get_order(*, order_id: str, buyer_id: str) -> Order:
     return order
 
 
+def find_order_of_pass(*, claims: Pass) -> Order | None:
+    """Return the order that a pass was made for."""
+    key = parse_order_id(claims.order_id)
+    if key is None:
+        return None
+    return Order.objects.filter(
+        pk=key, ticket_id=claims.ticket_id, buyer_id=claims.buyer_id
+    ).first()
+
+
 def list_orders(*, buyer_id: str) -> QuerySet[Order]:
     """Return the buyer's orders, oldest first."""
     return Order.objects.filter(buyer_id=buyer_id).order_by("created_at", "id")
@@ -41,6 +57,13 @@ def list_newest_orders(*, buyer_id: str) -> QuerySet[Order]:
     """Return the buyer's orders, newest first, with their refunds."""
     orders = Order.objects.filter(buyer_id=buyer_id).order_by("-created_at", "-id")
     return orders.prefetch_related("refunds")
+
+
+def find_returnable_until(*, order: Order, now: datetime) -> datetime | None:
+    """Tell until when the buyer may still give a paid ticket back; None if not any more."""
+    within = timedelta(seconds=settings.PAID_ORDER_CANCELLATION_SECONDS)
+    until = order.returnable_until(within)
+    return until if until is not None and now < until else None
 
 
 def list_refunds(*, order: Order) -> list[Refund]:

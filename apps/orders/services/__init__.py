@@ -7,6 +7,7 @@ that two of them never wait for each other.
 
 from __future__ import annotations
 
+from apps.orders.services.admitting import admit_bearer
 from apps.orders.services.copying import record_ticket, restore_ticket, ticket_state
 from apps.orders.services.ordering import (
     PAID_TWICE,
@@ -34,6 +35,7 @@ __all__ = [
     "YOU_CANCELLED",
     "TicketAlreadyReserved",
     "TicketNotFound",
+    "admit_bearer",
     "cancel_order",
     "close_order",
     "create_order",

@@ -98,7 +98,7 @@ def cancel_order(*, order_id: str, buyer_id: str, now: datetime) -> Order:
     Raises:
         OrderNotFound: there is none, or the id is malformed.
         NotSignedIn: it is another's, whatever its status.
-        OrderAlreadyPaid, CancellationOver: it is complete, and stays so.
+        TicketUsed, OrderAlreadyPaid, CancellationOver: it is complete, and stays so.
     """
     order = lock_order(order_id)
     if order.buyer_id != buyer_id:

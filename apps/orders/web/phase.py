@@ -23,6 +23,10 @@ class Phase(StrEnum):
     PAID = "paid"
     REVIVED = "revived"
     """Paid after the reservation had ended, while the ticket was still free."""
+    GIVEN_BACK = "given_back"
+    """Paid, and cancelled by the buyer all the same, for the money."""
+    REFUNDED = "refunded"
+    """Paid, and ended because all of the money went back."""
     CANCELLED = "cancelled"
     EXPIRED = "expired"
 
@@ -54,6 +58,8 @@ LABELS: dict[Phase, str] = {
     Phase.ENDING: "Time is up",
     Phase.PAID: "Paid",
     Phase.REVIVED: "Paid",
+    Phase.GIVEN_BACK: "Given back",
+    Phase.REFUNDED: "Refunded",
     Phase.CANCELLED: "Cancelled",
     Phase.EXPIRED: "Expired",
 }
@@ -64,8 +70,16 @@ BADGES: dict[Phase, Order.Status] = {
     Phase.ENDING: Order.Status.CREATED,
     Phase.PAID: Order.Status.COMPLETE,
     Phase.REVIVED: Order.Status.COMPLETE,
+    Phase.GIVEN_BACK: Order.Status.CANCELLED,
+    Phase.REFUNDED: Order.Status.CANCELLED,
     Phase.CANCELLED: Order.Status.CANCELLED,
     Phase.EXPIRED: Order.Status.CANCELLED,
+}
+
+ENDINGS: dict[Order.CancelReason, Phase] = {
+    Order.CancelReason.BUYER: Phase.CANCELLED,
+    Order.CancelReason.EXPIRED: Phase.EXPIRED,
+    Order.CancelReason.REFUNDED: Phase.REFUNDED,
 }
 
 
@@ -81,8 +95,8 @@ def tell_phase(order: Order, *, now: datetime, confirming_since: int | None = No
     if order.is_complete:
         return Phase.REVIVED if order.was_revived else Phase.PAID
     if order.is_cancelled:
-        expired = order.cancel_reason == Order.CancelReason.EXPIRED
-        return Phase.EXPIRED if expired else Phase.CANCELLED
+        reason = Order.CancelReason(order.cancel_reason)
+        return Phase.GIVEN_BACK if order.was_returned else ENDINGS[reason]
     failed_since = order.payment_failure and order.payment_version > (confirming_since or 0)
     if order.open_payment_id or (confirming_since is not None and not failed_since):
         return Phase.CONFIRMING
@@ -96,6 +110,6 @@ def is_settled(order: Order, refunds: list[Refund]) -> bool:
 
     A cancelled order is not settled before its payment is: money on its way may revive it.
     """
-    if order.is_open or not all(refund.refunded_at for refund in refunds):
+    if order.is_open or any(refund.is_on_its_way for refund in refunds):
         return False
-    return order.is_complete or bool(refunds) or order.payment_closed_at is not None
+    return order.was_paid or bool(refunds) or order.payment_closed_at is not None

@@ -29,6 +29,7 @@ RESERVED_MEANWHILE = "Somebody else was quicker: this ticket has been reserved m
 YOURS_ALREADY = "You have reserved this ticket already. Here is your order."
 RESERVED = "The ticket is reserved for you."
 CANCELLED = "Your order is cancelled, and the ticket is free again."
+GIVEN_BACK = "You gave the ticket back. Your money is on its way to you."
 
 
 @never_cache
@@ -51,7 +52,8 @@ def order_page(request: HttpRequest, order_id: str) -> HttpResponse:
         # A stranger's page does not say that the order exists.
         raise Http404 from refusal
     since = _confirming_since(request, order.payment_version)
-    phase = tell_phase(order, now=timezone.now(), confirming_since=since)
+    now = timezone.now()
+    phase = tell_phase(order, now=now, confirming_since=since)
     refunds = selectors.list_refunds(order=order)
     confirming = "" if since is None else f"?confirming=1&since={since}"
     return render(
@@ -61,6 +63,7 @@ def order_page(request: HttpRequest, order_id: str) -> HttpResponse:
             "order": order,
             "phase": phase,
             "refunds": refunds,
+            "returnable_until": selectors.find_returnable_until(order=order, now=now),
             "is_settled": is_settled(order, refunds),
             "refresh_url": f"{request.path}{confirming}",
             "came_from_paying": since is not None,
@@ -99,7 +102,7 @@ def reserve(request: HttpRequest) -> HttpResponse:
 def cancel(request: HttpRequest, order_id: str) -> HttpResponse:
     if request.method == "POST":
         try:
-            services.cancel_order(
+            order = services.cancel_order(
                 order_id=order_id, buyer_id=_buyer_id(request), now=timezone.now()
             )
         except (NotFound, NotSignedIn) as refusal:
@@ -107,7 +110,7 @@ def cancel(request: HttpRequest, order_id: str) -> HttpResponse:
         except Conflict as refusal:
             messages.error(request, f"{refusal.message}.")
         else:
-            messages.success(request, CANCELLED)
+            messages.success(request, GIVEN_BACK if order.was_returned else CANCELLED)
     return redirect("orders:order", order_id=order_id)
 
 
