@@ -67,11 +67,16 @@ class DecidingAdmin(ReadOnlyAdmin):
         return discard(rows, reason) if reason else self._ask_reason(request, rows)
 
     def decide(
-        self, request: HttpRequest, rows: QuerySet[Any], decide: Callable[[Any], None], done: str
+        self,
+        request: HttpRequest,
+        rows: QuerySet[Any],
+        decide: Callable[[Any], None],
+        done: str,
+        why: str = "",
     ) -> HttpResponse | None:
         """Decide upon each row, tell what was refused, and go back to where it was asked."""
         chosen = self.chosen(request, rows)
-        self.report(request, [(row, _refusal(decide, row)) for row in chosen], done)
+        self.report(request, [(row, _refusal(decide, row)) for row in chosen], done, why)
         return self.back(request, chosen)
 
     def chosen(self, request: HttpRequest, rows: QuerySet[Any]) -> list[Any]:
@@ -84,7 +89,7 @@ class DecidingAdmin(ReadOnlyAdmin):
         return []
 
     def report(
-        self, request: HttpRequest, decisions: Iterable[tuple[Model, str]], done: str
+        self, request: HttpRequest, decisions: Iterable[tuple[Model, str]], done: str, why: str = ""
     ) -> None:
         """Tell what was done, and which rows were refused for what."""
         decided = 0
@@ -92,7 +97,7 @@ class DecidingAdmin(ReadOnlyAdmin):
             if refusal:
                 self.message_user(request, refusal, messages.ERROR)
             else:
-                self.log_change(request, row, done)
+                self.log_change(request, row, f"{done}: {why}" if why else done)
                 decided += 1
         if decided:
             name = self.opts.verbose_name if decided == 1 else self.opts.verbose_name_plural

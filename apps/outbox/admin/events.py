@@ -175,7 +175,7 @@ class OutboxEventAdmin(DecidingAdmin):
 
         def discard(rows: QuerySet[OutboxEvent], reason: str) -> HttpResponse | None:
             one = partial(actions.discard_event, by=name_of(request), reason=reason)
-            return self.decide(request, rows, one, f"Discarded: {reason}")
+            return self.decide(request, rows, one, "Discarded", reason)
 
         return self.discard(request, rows, discard)
 

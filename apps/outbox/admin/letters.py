@@ -130,6 +130,6 @@ class DeadLetterAdmin(DecidingAdmin):
 
         def discard(letters: QuerySet[DeadLetter], reason: str) -> HttpResponse | None:
             one = partial(dead_letters.discard, by=name_of(request), reason=reason)
-            return self.decide(request, letters, one, f"Discarded: {reason}")
+            return self.decide(request, letters, one, "Discarded", reason)
 
         return self.discard(request, letters, discard)

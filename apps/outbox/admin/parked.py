@@ -37,8 +37,8 @@ class PlaceFilter(ChoiceFilter):
 @admin.register(ParkedRecord)
 class ParkedRecordAdmin(DecidingAdmin):
     list_display = (
-        *("parked_at", "event_type", "key_text", "topic", "partition", "offset", "group"),
-        *("attempts", "due", "error"),
+        *("event_type", "error", "key_text", "attempts", "due", "topic", "partition", "offset"),
+        *("group", "parked_at"),
     )
     list_filter = (PlaceFilter, KindFilter, TopicFilter)
     search_fields = ("event_id",)
@@ -84,7 +84,7 @@ class ParkedRecordAdmin(DecidingAdmin):
 
     @admin.display(description="type")
     def event_type(self, row: ParkedRecord) -> str:
-        return dict(display.header_texts(row.headers)).get("ce_type", "")
+        return dict(display.header_texts(row.headers)).get("ce_type", "(unknown)")
 
     @admin.display(description="error")
     def error(self, row: ParkedRecord) -> str:
@@ -134,6 +134,6 @@ class ParkedRecordAdmin(DecidingAdmin):
 
         def discard(rows: QuerySet[ParkedRecord], reason: str) -> HttpResponse | None:
             one = partial(actions.discard_parked, by=name_of(request), reason=reason)
-            return self.decide(request, rows, one, f"Discarded: {reason}")
+            return self.decide(request, rows, one, "Discarded", reason)
 
         return self.discard(request, rows, discard)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
 
 from ..models import OperatorAction
 
@@ -28,7 +29,10 @@ def table(rows: Iterable[tuple[str, str]]) -> SafeString:
 def trail(target: str) -> SafeString:
     """Return what people did to this one, the last first."""
     actions = OperatorAction.objects.filter(target=target).order_by("-at")[:MOST_ACTIONS]
-    lines = [(f"{each.at:%Y-%m-%d %H:%M:%S}", each.by, each.action, each.note) for each in actions]
+    lines = [
+        (f"{localtime(each.at):%Y-%m-%d %H:%M:%S}", each.by, each.action, each.note)
+        for each in actions
+    ]
     if not lines:
         return format_html("{}", "Nobody did anything.")
     heads = "<tr><th scope=col>when</th><th scope=col>who</th><th scope=col>what</th>"

@@ -145,7 +145,7 @@ def test_a_letter_is_discarded_with_a_reason(staff):
     assert 'name="reason"' in asked
     assert "Say why they may be discarded." in without
     assert still == State.OPEN
-    assert "Discarded: Sent by hand: 1 dead letter" in page
+    assert "Discarded: 1 dead letter" in page
     assert (letter.state, letter.resolution) == (State.DISCARDED, "Sent by hand")
 
 

@@ -192,7 +192,7 @@ def test_a_parked_record_is_shown_tried_again_and_discarded(staff):
     assert "readers_2Ftest.gates_2F0_2F1" not in first
     assert "To be tried again: 1 parked record." in retried
     assert "waits behind another record of its key" in refused
-    assert "Discarded: a test: 1 parked record." in discarded
+    assert "Discarded: 1 parked record." in discarded
     assert not ParkedRecord.objects.filter(pk=head.pk).exists()
     assert [
         each.action
