@@ -28,7 +28,10 @@ TITLE_LENGTH = 40
 class RefundInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
     model = Refund
     extra = 0
-    fields = ("payment_id", "amount", "reason", "requested_at", "refunded_at")
+    fields = (
+        *("payment_id", "amount", "reason", "requested_by"),
+        *("requested_at", "refunded_at", "failed_at"),
+    )
     readonly_fields = ("amount",)
 
     @admin.display

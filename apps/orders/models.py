@@ -220,7 +220,7 @@ class Order(models.Model):
 
     def returnable_until(self, within: timedelta) -> datetime | None:
         """Tell until when the buyer may give a paid ticket back; None if it is never."""
-        if not within or not self.is_complete or self.completed_at is None:
+        if not within or not self.is_complete or self.completed_at is None or self.used_at:
             return None
         return self.completed_at + within
 

@@ -208,13 +208,21 @@ class OrderView(BuyerView):
     @extend_schema(
         operation_id="cancel_order",
         summary="Cancel one of your orders",
-        description="Frees the ticket. Cancelling again changes nothing and is answered alike.",
+        description=(
+            "Frees the ticket. Cancelling again changes nothing and is answered alike. A paid "
+            "order can be cancelled where and as long as the operator allows it; the money goes "
+            "back then."
+        ),
         tags=["orders"],
         responses={
             204: OpenApiResponse(description="The order is cancelled."),
             400: _refusal(
-                "The order is paid.",
+                "The order is paid, or was paid too long ago.",
                 {"message": "A paid order cannot be cancelled", "code": "order_already_paid"},
+                {
+                    "message": "The time in which a paid order could be cancelled is over",
+                    "code": "cancellation_over",
+                },
             ),
             401: STRANGER,
             404: UNKNOWN,

@@ -10,6 +10,7 @@ from apps.orders.web.phase import Phase, tell_phase
 
 Status = Order.Status
 AFTER = NOON + WINDOW
+ENDED_PAID = {"status": Status.CANCELLED, "payment_id": "p1"}
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,8 @@ AFTER = NOON + WINDOW
         ({"status": Status.COMPLETE, "cancelled_at": NOON}, NOON, None, Phase.REVIVED),
         ({"status": Status.CANCELLED, "cancel_reason": "buyer"}, NOON, None, Phase.CANCELLED),
         ({"status": Status.CANCELLED, "cancel_reason": "expired"}, NOON, 4, Phase.EXPIRED),
+        ({**ENDED_PAID, "cancel_reason": "buyer"}, NOON, None, Phase.GIVEN_BACK),
+        ({**ENDED_PAID, "cancel_reason": "refunded"}, NOON, 4, Phase.REFUNDED),
     ],
 )
 def test_phase_of_an_order(facts, now, since, phase):
