@@ -86,6 +86,8 @@ class OrderCancelled(OrderFact):
     type: ClassVar[str] = "ticketing.orders.order.cancelled.v1"
 
     reason: str
+    payment_id: str = ""
+    """The attempt that had paid; empty for an order that ended unpaid."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,7 +60,7 @@ def write_letter(
         case Mail.Kind.EXPIRED:
             return _expired(mail)
         case Mail.Kind.CANCELLED:
-            return _cancelled(mail, was_paid=any(each.kind == Mail.Kind.PAID for each in others))
+            return _cancelled(mail)
         case _:
             return _refunded(mail, others)
 
@@ -135,11 +135,11 @@ def _expired(mail: Mail) -> Letter:
     )
 
 
-def _cancelled(mail: Mail, *, was_paid: bool) -> Letter:
+def _cancelled(mail: Mail) -> Letter:
     title = _title(mail)
     by_buyer = mail.facts["reason"] == "buyer"
     what = f"You cancelled your order of {title}." if by_buyer else f"Your order of {title} ended."
-    if was_paid:
+    if mail.facts["was_paid"]:
         then = "The ticket that we sent you is not valid any more."
         money_back = (
             "Your money goes back to the card that you paid with. We write to you when it is on "

@@ -43,7 +43,7 @@ def announce_payment(*, order: OrderCompleted, now: datetime) -> None:
 def announce_end(*, order: OrderCancelled, now: datetime) -> None:
     """Tell the buyer that the ticket is not theirs, and why."""
     kind = Mail.Kind.EXPIRED if order.reason == EXPIRED else Mail.Kind.CANCELLED
-    facts = _facts_of(order) | {"reason": order.reason}
+    facts = _facts_of(order) | {"reason": order.reason, "was_paid": bool(order.payment_id)}
     _queue(kind, order.order_id, order.buyer_id, facts, now)
 
 

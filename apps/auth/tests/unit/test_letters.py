@@ -76,17 +76,17 @@ def test_an_expired_order_says_that_nothing_was_charged():
 
 
 @pytest.mark.parametrize(
-    ("reason", "others", "words"),
+    ("reason", "was_paid", "words"),
     [
-        ("buyer", (), "You cancelled your order of Front row. The ticket is free for others"),
-        ("buyer", (make_mail(Kind.PAID),), "Your money goes back to the card"),
-        ("refunded", (make_mail(Kind.PAID),), "Your order of Front row ended. The ticket that we"),
+        ("buyer", False, "You cancelled your order of Front row. The ticket is free for others"),
+        ("buyer", True, "Your money goes back to the card"),
+        ("refunded", True, "Your order of Front row ended. The ticket that we"),
     ],
 )
-def test_a_cancelled_order_says_by_whom_and_what_of_the_money(reason, others, words):
-    mail = make_mail(Kind.CANCELLED, reason=reason)
+def test_a_cancelled_order_says_by_whom_and_what_of_the_money(reason, was_paid, words):
+    mail = make_mail(Kind.CANCELLED, reason=reason, was_paid=was_paid)
 
-    assert words in read(write_letter(mail, others=others, now=NOW))
+    assert words in read(write_letter(mail, now=NOW))
 
 
 def test_a_refund_says_how_much_for_what_and_why():
@@ -117,7 +117,7 @@ def test_a_refund_of_an_order_that_nothing_else_is_known_of_names_its_number():
 def test_no_title_reaches_another_line_of_the_subject(kind):
     title = "Front\r\nBcc: everybody@example.com\u2028\u0085\x00 row \u202egnp.exe"
 
-    letter = write_letter(make_mail(kind, title=title, reason="buyer"), now=NOW)
+    letter = write_letter(make_mail(kind, title=title, reason="buyer", was_paid=False), now=NOW)
 
     assert letter.subject.isprintable()
     assert "Front Bcc: everybody@example.com row gnp.exe" in letter.subject
