@@ -33,6 +33,7 @@ class Kind(StrEnum):
     WENT_BACK = "sent for the first time behind a later version of its key"
     GAP = "a version of its key was passed over"
     NO_LETTER = "given up without a dead letter"
+    SENT_ALL_THE_SAME = "given up, and on its topic all the same"
     LETTER_NOT_ON_TOPIC = "a dead letter that its topic does not have"
     NO_TOPIC = "a topic that does not exist"
 
@@ -234,6 +235,8 @@ def _judge(
                 balance.dead += 1
                 if name not in letters.of_relay:
                     balance.find(Kind.NO_LETTER, name)
+                if seen and name not in letters.redriven:
+                    balance.find(Kind.SENT_ALL_THE_SAME, name)
             case State.PENDING:
                 balance.pending += 1
 

@@ -11,7 +11,8 @@ from confluent_kafka import Producer
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from apps.outbox import kafka, trail
+from apps.outbox import dead_letters, kafka, trail
+from apps.outbox.actions import GIVEN_UP
 from apps.outbox.audit import Kind
 from apps.outbox.dead_letters import Stage
 from apps.outbox.models import DeadLetter, OutboxEvent
@@ -144,6 +145,15 @@ def test_a_dead_event_with_its_letter_is_accounted_for_and_explains_its_gap(send
     balance = audit()
 
     assert (balance["dead"], balance["violations"]) == (1, [])
+
+
+def test_a_discarded_event_that_was_sent_all_the_same_is_found(topic):
+    dead = a_row("gate-1", topic=topic, state="dead", age=HOUR)
+    letter = a_letter(topic, b"gate-1", str(dead.pk), stage=Stage.RELAY, kind=GIVEN_UP)
+    dead_letters.discard(letter.pk, by="anna", reason="x")
+    put(topic, "gate-1", 1, dead.pk)
+
+    assert faults() == [(Kind.SENT_ALL_THE_SAME, str(dead.pk))]
 
 
 def test_a_dead_event_without_a_letter_is_found(topic):
