@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from django.db import close_old_connections, connections
-
+from .aside import Aside
 from .stores import Settlement
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from .membership import Membership
     from .stores import Store
 
@@ -27,9 +27,11 @@ class Marker:
         self._store = store
         self._members = members
         self._most = most
-        self._thread: ThreadPoolExecutor | None = None
+        self._aside = Aside("marker")
         self._running: Future[None] | None = None
         self._next = Settlement()
+        # Whether rows that were sent may be left unmarked: their mark has failed, or half of it.
+        self._has_failed = False
 
     def add(self, settlement: Settlement) -> None:
         """Take rows to mark with the next start."""
@@ -49,9 +51,7 @@ class Marker:
             self._collect()
         if self._next:
             settlement, self._next = self._next, Settlement()
-            if self._thread is None:
-                self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="marker")
-            self._running = self._thread.submit(self._mark, self._members.owner, settlement)
+            self._running = self._aside.do(self._mark, self._members.owner, settlement)
 
     def finish(self) -> bool:
         """Wait until all rows are marked, and say whether there were any; raises as `start`."""
@@ -64,27 +64,24 @@ class Marker:
 
     def forget(self) -> bool:
         """Let end what was begun, drop the rest, and say whether anything is left unmarked."""
-        is_unmarked = bool(self._next)
-        self._next = Settlement()
+        is_unmarked = bool(self._next) or self._has_failed
+        self._next, self._has_failed = Settlement(), False
         running, self._running = self._running, None
         if running is not None:
             is_unmarked |= running.exception() is not None
         return is_unmarked
 
     def close(self) -> None:
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            # The thread's own.
-            thread.submit(connections.close_all)
-            thread.shutdown()
+        self._aside.close()
 
     def _collect(self) -> None:
         running, self._running = self._running, None
         if running is not None:
+            self._has_failed = True
             running.result()
+            self._has_failed = False
 
     def _mark(self, owner: str, settlement: Settlement) -> None:
-        close_old_connections()
         asked_at = self._members.clock()
         self._store.settle(owner, self._members.seconds, settlement)
         self._members.renewed(asked_at)

@@ -13,12 +13,13 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 from django.db import close_old_connections
 
 from . import metrics, monitoring, tracing
+from .aside import Aside
 from .codec import Codec
 from .conf import settings
 from .dead_letters import Record, Send
@@ -32,6 +33,9 @@ from .registry import Registry
 from .stores import LAST_VERSION, Page, Settlement, Share, Store, open_store
 from .tail import read_event_ids
 from .worker import liveness, spread
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ("FIRST_DELAY_SECONDS", "REFUSED_FOR_GOOD", "Outbound", "Relay", "build_relay")
 log = structlog.get_logger(__name__)
@@ -107,6 +111,7 @@ class Relay:
             fence=sender.fence,
         )
         self._marker = Marker(store, self._members, most=batch)
+        self._reader = Aside("reader")
         self._stopping = threading.Event()
         self._flight: tuple[Plan, Flight] | None = None
         self._began = 0
@@ -178,6 +183,7 @@ class Relay:
             log.warning("relay_slots_not_released", error=str(exc))
         finally:
             self._marker.close()
+            self._reader.close()
         log.info("relay_stopped", owner=self._name)
 
     def _round(self) -> None:
@@ -252,25 +258,31 @@ class Relay:
         return did_work or self._is_cut
 
     def _go_through(self, share: Share) -> bool:
-        """Send what waits in a run of slots, page by page."""
+        """Send what waits in a run of slots, page by page, each read while the last one is sent."""
         did_work = False
-        page = Page(share.first)
+        limit = self._batch
         edge: frozenset[uuid.UUID] = frozenset()
         stuck: set[Place] = set()
+        ahead: Future[list[Row]] | None = None
+        read = self._store.pending(Page(share.first), share.last, limit)
         while True:
-            limit = self._batch + len(edge)
-            read = self._store.pending(page, share.last, limit)
             rows = [row for row in read if row.event_id not in edge] if edge else read
             plan = self._judge.plan(rows, stuck, self._sent)
             self._has_early |= plan.has_early
+            if len(read) < limit:
+                ahead = None
+            else:
+                page, edge = _turn(read, plan.blocked | stuck)
+                limit = self._batch + len(edge)
+                ahead = self._reader.do(self._store.pending, page, share.last, limit)
             did_work |= self._land(stuck)
             did_work |= self._begin(plan, stuck)
-            if len(read) < limit:
+            if ahead is None:
                 break
             if self._stopping.is_set() or self._members.look():
                 self._is_cut = True
                 break
-            page, edge = _turn(read, plan.blocked | stuck)
+            read = ahead.result()
         did_work |= self._land(stuck)
         return did_work
 

@@ -91,7 +91,7 @@ class MongoStore:
                     .batch_size(limit)
                 )
                 documents = list(found)
-            early = _early([each["_id"] for each in documents if each["attempts"]])
+            early = _early([each["_id"] for each in documents if _was_put_off(each)])
             return [_row(document, early) for document in documents]
         except OperationFailure as exc:
             if exc.code == SNAPSHOT_UNAVAILABLE:  # the collection was just made or changed
@@ -320,7 +320,7 @@ def _delay(seconds: float, error: str) -> Document:
 
 COLUMNS: Document = {
     **dict.fromkeys(("topic", "key", "version", "type", "record", "payload", "headers"), 1),
-    **dict.fromkeys(("occurred_at", "aggregate_id", "attempts", "slot"), 1),
+    **dict.fromkeys(("occurred_at", "due_at", "aggregate_id", "attempts", "slot"), 1),
 }
 
 
@@ -329,14 +329,18 @@ def _at(*place: Any) -> list[Any]:  # noqa: ANN401 (keys of any type)
     return [(name, value) for (name, _), value in zip(IN_ORDER, place, strict=True)]
 
 
-def _early(tried: list[str]) -> frozenset[str]:
-    """Return those of the rows that were tried before whose time is not come.
+def _was_put_off(document: Document) -> bool:
+    return bool(document["due_at"] != document["occurred_at"])
 
-    To have the server compare each row's in the first query would double what reading costs there.
+
+def _early(put_off: list[str]) -> frozenset[str]:
+    """Return those of the rows whose time is not come, by the server's clock.
+
+    To have it compare every row's in the first query would double what reading costs there.
     """
-    if not tried:
+    if not put_off:
         return frozenset()
-    early = {"_id": {"$in": tried}, "$expr": {"$gt": ["$due_at", "$$NOW"]}}
+    early = {"_id": {"$in": put_off}, "$expr": {"$gt": ["$due_at", "$$NOW"]}}
     return frozenset(each["_id"] for each in _events().find(early, {"_id": 1}))
 
 

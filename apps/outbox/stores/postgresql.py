@@ -125,7 +125,7 @@ class PostgresStore:
         return run_in_transaction(lambda: self._share_out(owner, seconds, wanted))
 
     def pending(self, page: Page, last_slot: int, limit: int) -> list[Row]:
-        found = _fetch(PENDING, **page._asdict(), last_slot=last_slot, limit=limit)
+        found = _fetch_binary(PENDING, **page._asdict(), last_slot=last_slot, limit=limit)
         # The driver reads a number ten times as fast as a time.
         return [
             Row._make((*values[:8], datetime.fromtimestamp(values[8], UTC), *values[9:]))
@@ -239,3 +239,14 @@ def _fetch(sql: str, **parameters: Any) -> list[tuple[Any, ...]]:  # noqa: ANN40
         cursor.execute(sql, parameters or None)
         found: list[tuple[Any, ...]] = cursor.fetchall()
         return found
+
+
+def _fetch_binary(sql: str, **parameters: Any) -> list[tuple[Any, ...]]:  # noqa: ANN401
+    """Fetch without the detour over text, which takes the server and the driver twice as long.
+
+    Django's own cursors put parameters into the text and know no binary results.
+    """
+    conn: Any = connection
+    conn.ensure_connection()
+    with conn.wrap_database_errors, psycopg.Cursor(conn.connection) as cursor:
+        return cursor.execute(sql, parameters, binary=True).fetchall()

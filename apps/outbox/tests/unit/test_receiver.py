@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import re
 from dataclasses import dataclass
 from typing import ClassVar
@@ -45,7 +44,7 @@ def receiver(decoder):
 
 
 def with_id(value):
-    return dataclasses.replace(RECORD, headers=(("ce_id", value),))
+    return RECORD._replace(headers=(("ce_id", value),))
 
 
 def test_the_topics_of_the_handlers_and_their_retries_are_read():
@@ -58,7 +57,7 @@ def test_the_topics_of_the_handlers_and_their_retries_are_read():
 
 
 def test_a_record_whose_headers_cannot_be_read_is_poison():
-    record = dataclasses.replace(RECORD, headers_fault="byte 0xff is no UTF-8")
+    record = RECORD._replace(headers_fault="byte 0xff is no UTF-8")
 
     with pytest.raises(Poison, match="0xff") as caught:
         receiver(FixedDecoder(lamp_id="lamp", version=1)).receive(record)
@@ -69,7 +68,7 @@ def test_a_record_whose_headers_cannot_be_read_is_poison():
 @pytest.mark.parametrize("value", [None, b""])
 def test_a_record_without_a_value_is_poison(value):
     with pytest.raises(Poison) as caught:
-        receiver(FixedDecoder()).receive(dataclasses.replace(RECORD, value=value))
+        receiver(FixedDecoder()).receive(RECORD._replace(value=value))
 
     assert caught.value.kind == "empty"
 
@@ -106,7 +105,7 @@ def test_the_events_id_is_its_header():
 
 def test_a_record_without_an_id_is_known_by_its_place():
     assert event_id(RECORD) == event_id(RECORD)
-    assert event_id(RECORD) != event_id(dataclasses.replace(RECORD, offset=8))
+    assert event_id(RECORD) != event_id(RECORD._replace(offset=8))
 
 
 @pytest.mark.parametrize("value", [b"", None, b"\xff\xfe", b"x" * 65, b"a\x00b"])
