@@ -17,4 +17,4 @@ OUTBOX_TOPICS: tuple[Topic, ...] = (
     Topic(OUTBOX_RAW_TOPIC, PARTITIONS, "Rows of a benchmark."),
 )
 OUTBOX_CONSUMERS: dict[str, tuple[str, ...]] = {CONSUMER_GROUP: (BENCH_TOPIC,)}
-EVENT_HANDLERS = "bench.handlers.HANDLERS"
+EVENT_HANDLERS = f"bench.handlers.{env_str('BENCH_HANDLERS', 'HANDLERS')}"
