@@ -116,7 +116,7 @@ class UserAdmin(ModelAdmin):
 class MailAdmin(ReadOnly, MailModelAdmin):
     """Every mail: whether it was sent, why not, and how it looks."""
 
-    list_display = ("queued_at", "kind", "state", "recipient", "about", "attempts", "due_at", "why")
+    list_display = ("queued_at", "kind", "state", "why", "recipient", "about", "attempts", "due_at")
     list_filter = ("state", "kind", "queued_at")
     search_fields = ("=order_id", "=user_id", "=recipient", "=event_id")
     search_help_text = "An id (order, user or event), or an address, whole."

@@ -82,8 +82,8 @@ def _reserved(mail: Mail, others: Sequence[Mail], now: datetime) -> Letter:
             subject=f"You reserved: {title}",
             heading="You reserved a ticket",
             paragraphs=(
-                f"{title} was held for you until {until}.",
-                "This mail was delayed: your order's page says how it stands now.",
+                f"“{title}” was held for you until {until}.",
+                "Your order's page says how it stands now.",
             ),
         )
     return _letter(
@@ -91,7 +91,7 @@ def _reserved(mail: Mail, others: Sequence[Mail], now: datetime) -> Letter:
         subject=f"Reserved for you: {title}",
         heading="The ticket is held for you",
         paragraphs=(
-            f"{title} is yours if you pay {price} by {until}.",
+            f"“{title}” is yours if you pay {price} by {until}.",
             "Nobody else can reserve it meanwhile.",
             "If you do not pay in time, it becomes free again, and nothing is charged.",
         ),
@@ -112,7 +112,7 @@ def _paid(mail: Mail, has_ticket: bool) -> Letter:  # noqa: FBT001 (a fact, no o
         subject=f"Your ticket: {title}",
         heading="The ticket is yours",
         paragraphs=(
-            f"Thank you. You paid {_price(mail)} for {title}.",
+            f"Thank you. You paid {_price(mail)} for “{title}”.",
             where,
             "It lets one person in, once. Whoever has it could use it, so show it to nobody else.",
         ),
@@ -126,7 +126,7 @@ def _expired(mail: Mail) -> Letter:
         subject=f"Your reservation has expired: {title}",
         heading="The reservation has expired",
         paragraphs=(
-            f"{title} was held for you until {_instant(mail.facts['expires_at'])}.",
+            f"“{title}” was held for you until {_instant(mail.facts['expires_at'])}.",
             "It was not paid by then, so it is free for others again.",
             "Nothing was charged. If you still want it, see whether it is free.",
         ),
@@ -138,7 +138,9 @@ def _expired(mail: Mail) -> Letter:
 def _cancelled(mail: Mail) -> Letter:
     title = _title(mail)
     by_buyer = mail.facts["reason"] == "buyer"
-    what = f"You cancelled your order of {title}." if by_buyer else f"Your order of {title} ended."
+    what = (
+        f"You cancelled your order of “{title}”." if by_buyer else f"Your order of “{title}” ended."
+    )
     if mail.facts["was_paid"]:
         then = "The ticket that we sent you is not valid any more."
         money_back = (
@@ -172,7 +174,8 @@ def _refunded(mail: Mail, others: Sequence[Mail]) -> Letter:
     amount = f"{back} of the {whole} that you paid" if is_part else f"The {back} that you paid"
     total = money(facts["refunded_total_cents"], facts["currency"])
     at = _instant(facts["refunded_at"])
-    paragraphs = [f"{amount} for {title or 'your order'} went back to you on {at}."]
+    what = f"“{title}”" if title else "your order"
+    paragraphs = [f"{amount} for {what} went back to you on {at}."]
     if reason := plain(facts["reason"]):
         paragraphs.append(f"Why: {reason}")
     paragraphs.append("It can take your bank a few days to show it. You need not do anything.")
