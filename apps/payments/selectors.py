@@ -1,9 +1,19 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
+
+from django.db import connection
 
 from apps.core.errors import NotFound, NotSignedIn
-from apps.payments.models import Dispute, Payment, PaymentAttempt, Refund, StripeEvent
+from apps.payments.models import (
+    Dispute,
+    LedgerTransaction,
+    Payment,
+    PaymentAttempt,
+    Refund,
+    StripeEvent,
+)
 
 
 class PaymentNotFound(NotFound):
@@ -100,3 +110,19 @@ def list_stored_webhooks(*, limit: int) -> list[StripeEvent]:
     """Return the webhooks that nothing was done about yet, oldest first."""
     stored = StripeEvent.objects.filter(state=StripeEvent.State.STORED)
     return list(stored.order_by("received_at")[:limit])
+
+
+def sum_ledger() -> list[tuple[str, str, int]]:
+    """Return the sum of each account of the ledger: currency, account, minor units."""
+    database: Any = connection.database  # type: ignore[attr-defined]  # MongoDB's connection
+    pipeline = [
+        {"$unwind": "$lines"},
+        {
+            "$group": {
+                "_id": {"currency": "$currency", "account": "$lines.account"},
+                "cents": {"$sum": "$lines.cents"},
+            }
+        },
+    ]
+    found = database[LedgerTransaction._meta.db_table].aggregate(pipeline)  # noqa: SLF001
+    return [(row["_id"]["currency"], row["_id"]["account"], row["cents"]) for row in found]

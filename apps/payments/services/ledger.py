@@ -103,9 +103,8 @@ def check_ledger() -> list[LedgerDifference]:
 def total_by_account() -> dict[str, Counter[str]]:
     """Return the sum of each account, by currency."""
     totals: dict[str, Counter[str]] = {}
-    for currency, lines in LedgerTransaction.objects.values_list("currency", "lines").iterator():
-        for line in lines:
-            totals.setdefault(currency, Counter())[line["account"]] += line["cents"]
+    for currency, account, cents in selectors.sum_ledger():
+        totals.setdefault(currency, Counter())[account] = cents
     return totals
 
 
