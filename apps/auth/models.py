@@ -110,6 +110,7 @@ class Mail(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["due_at"], name="accounts_mail_due"),
             models.Index(fields=["order_id"], name="accounts_mail_order"),
+            models.Index(fields=["state"], name="accounts_mail_state"),
             models.Index(fields=["-queued_at"], name="accounts_mail_newest"),
         ]
 

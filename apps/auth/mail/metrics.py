@@ -17,7 +17,7 @@ given_up = Gauge("mails_given_up", "Mails that nobody tries to send any more.")
 
 def set_gauges() -> None:
     """Measure the queue."""
-    unsent = Mail.objects.filter(due_at__isnull=False)
+    unsent = Mail.objects.filter(state__in=(Mail.State.QUEUED, Mail.State.SENDING))
     waiting.set(unsent.count())
     first = unsent.aggregate(first=Min("queued_at"))["first"]
     oldest.set(0 if first is None else (timezone.now() - first).total_seconds())

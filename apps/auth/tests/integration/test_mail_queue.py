@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import uuid6
 
-from apps.auth.mail import queueing
+from apps.auth.mail import metrics, queueing
 from apps.auth.models import Mail
 from apps.auth.tests.orders import Story
 from apps.outbox.models import ReceivedEvent
@@ -93,3 +93,19 @@ def test_due_mails_are_found_by_an_index():
 
     assert "IXSCAN" in plan
     assert "COLLSCAN" not in plan
+
+
+def test_what_waits_and_what_was_given_up_is_measured_by_an_index():
+    metrics.set_gauges()
+    waiting, given_up = metrics.waiting._value.get(), metrics.given_up._value.get()
+    story, other = Story(), Story()
+    story.reserve()
+    other.reserve()
+    other.mail.give_up(why="Nobody answered.")
+
+    metrics.set_gauges()
+
+    assert metrics.waiting._value.get() == waiting + 1
+    assert metrics.given_up._value.get() == given_up + 1
+    assert metrics.oldest._value.get() >= 0
+    assert "COLLSCAN" not in Mail.objects.filter(state=State.GIVEN_UP).explain()
