@@ -71,6 +71,12 @@ def try_again(*, mail_id: uuid.UUID, now: datetime) -> None:
         raise NothingToTry("The mail was sent, or is being sent at this moment.")
 
 
+def prune(*, older_than: timedelta, now: datetime) -> int:
+    """Remove what was sent or given up and was queued so long ago; return how many mails that was."""
+    ended = Mail.objects.filter(due_at=None, queued_at__lt=now - older_than)
+    return ended.delete()[0]
+
+
 @transactional
 def _queue(
     kind: Mail.Kind, order_id: str, user_id: str, facts: dict[str, Any], now: datetime

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import uuid6
+from django.core.management import call_command
 
 from apps.auth.mail import metrics, queueing
 from apps.auth.models import Mail
@@ -109,3 +110,18 @@ def test_what_waits_and_what_was_given_up_is_measured_by_an_index():
     assert metrics.given_up._value.get() == given_up + 1
     assert metrics.oldest._value.get() >= 0
     assert "COLLSCAN" not in Mail.objects.filter(state=State.GIVEN_UP).explain()
+
+
+def test_old_mails_are_removed_unless_they_may_still_be_sent():
+    recent, old, waiting = Story(), Story(), Story()
+    for story in (recent, old, waiting):
+        story.reserve()
+    for story in (recent, old):
+        story.mail.give_up(why="Nobody answered.")
+    long_ago = datetime.now(UTC) - timedelta(days=366)
+    for story in (old, waiting):
+        Mail.objects.filter(order_id=story.order_id).update(queued_at=long_ago)
+
+    call_command("prune_mails")
+
+    assert [len(story.mails) for story in (recent, old, waiting)] == [1, 0, 1]
