@@ -56,7 +56,12 @@ class OrderAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
         ),
         (
             "Times",
-            {"fields": ("created_at", "expires_at", "expired_at", "completed_at", "cancelled_at")},
+            {
+                "fields": (
+                    *("created_at", "expires_at", "expired_at", "completed_at", "used_at"),
+                    "cancelled_at",
+                )
+            },
         ),
         (
             "Payment",
