@@ -18,6 +18,8 @@ SERVERS = ("kafka", "connect", "registry", "mongod", "postgres", "redis", "provi
 OTHERS = (
     "auth-web",
     "auth-relay",
+    "auth-consumer",
+    "auth-mailer",
     "tickets-web",
     "orders-web",
     "payments-web",
