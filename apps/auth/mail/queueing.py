@@ -72,7 +72,7 @@ def try_again(*, mail_id: uuid.UUID, now: datetime) -> None:
 
 
 def prune(*, older_than: timedelta, now: datetime) -> int:
-    """Remove what was sent or given up and was queued so long ago; return how many mails that was."""
+    """Remove what ended and was queued so long ago; return how many mails that was."""
     ended = Mail.objects.filter(due_at=None, queued_at__lt=now - older_than)
     return ended.delete()[0]
 
