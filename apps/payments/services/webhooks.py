@@ -10,6 +10,8 @@ from django.db import IntegrityError
 from apps.outbox.transactions import transactional
 from apps.payments.gateway import Webhook
 from apps.payments.models import PaymentAttempt, StripeEvent
+from apps.payments.services.disputes import mirror_dispute
+from apps.payments.services.refunding import notice_refund
 
 TELLING = frozenset(
     {
@@ -18,11 +20,14 @@ TELLING = frozenset(
         "payment_intent.canceled",
     }
 )
+REFUNDS = ("refund.", "charge.refund")
+DISPUTES = "charge.dispute."
 
 
 def store_webhook(*, webhook: Webhook, now: datetime) -> bool:
     """Keep a webhook before anything is done about it; tell whether it is new."""
-    is_telling = webhook.type in TELLING and bool(webhook.intent_id)
+    is_known = webhook.type in TELLING or webhook.type.startswith((*REFUNDS, DISPUTES))
+    is_telling = is_known and bool(webhook.intent_id)
     try:
         StripeEvent.objects.create(
             id=webhook.id,
@@ -41,11 +46,23 @@ def store_webhook(*, webhook: Webhook, now: datetime) -> bool:
 
 @transactional
 def process_webhook(*, event: StripeEvent, now: datetime) -> None:
-    """Have the attempt that a webhook speaks of settled at once.
+    """Have the attempt, the refunds or the dispute that a webhook speaks of looked after at once.
 
     A webhook is a hint, not a proof: the settler asks the provider, and so it does not matter how
     old it is, in which order they come, or how often.
     """
+    if event.type.startswith(DISPUTES):
+        mirror_dispute(event, now)
+    elif event.type.startswith(REFUNDS):
+        notice_refund(event, now)
+    else:
+        _hasten_attempt(event, now)
+    StripeEvent.objects.filter(pk=event.pk).update(
+        state=StripeEvent.State.PROCESSED, processed_at=now
+    )
+
+
+def _hasten_attempt(event: StripeEvent, now: datetime) -> None:
     awaiting = {PaymentAttempt.Status.PENDING}
     if event.type == "payment_intent.succeeded":
         awaiting.add(PaymentAttempt.Status.FAILED)
@@ -55,9 +72,6 @@ def process_webhook(*, event: StripeEvent, now: datetime) -> None:
     if not known and (payment_id := _uuid(event.payment_id)):
         # The answer that held the intent's id was lost; the provider names our payment in it.
         attempts.filter(pk=payment_id, intent_id="").update(intent_id=event.intent_id, **hint)
-    StripeEvent.objects.filter(pk=event.pk).update(
-        state=StripeEvent.State.PROCESSED, processed_at=now
-    )
 
 
 def _uuid(text: str) -> uuid.UUID | None:

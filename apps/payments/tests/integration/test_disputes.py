@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
+import uuid6
 from django.db import connection
 
 from apps.outbox.models import OutboxEvent
@@ -43,7 +44,9 @@ def stands(fake: Any, attempt: PaymentAttempt, status: str, **more: Any) -> None
     fake.disputes[DISPUTE] = ProviderDispute(
         id=DISPUTE, status=status, **({"intent_id": attempt.intent_id} | facts)
     )
-    services.mirror_dispute(webhook(attempt.intent_id), NOW)
+    event = webhook(attempt.intent_id)
+    event.id = str(uuid6.uuid7())
+    event.save(force_insert=True)
     settle(fake)
 
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from apps.outbox.context import Trace, traced
 from apps.outbox.models import OutboxEvent
 from apps.payments import services
-from apps.payments.gateway import ProviderRefund, ProviderRefused, ProviderUnsure
+from apps.payments.gateway import ProviderRefund, ProviderRefused, ProviderUnsure, Webhook
 from apps.payments.models import Payment, PaymentAttempt, Refund
 from apps.payments.tests.factories import (
     NOW,
@@ -209,6 +209,30 @@ def test_money_that_staff_gave_back_at_the_provider_is_not_given_back_again(sand
     settle(sandbox.gateway())
 
     assert [refund.provider_refund_id for refund in refunds_of(order)] == [by_hand.id]
+
+
+@pytest.mark.parametrize("kind", ["refund.created", "charge.refunded"])
+def test_money_given_back_by_hand_is_found_when_the_provider_tells_of_it(
+    sandbox, kind: str
+) -> None:
+    order = make_order()
+    attempt = pay(order, sandbox.gateway())
+    sandbox.client().refunds.create({"payment_intent": attempt.intent_id})
+    webhook = Webhook(
+        id=f"evt_{kind}",
+        type=kind,
+        created_at=NOW,
+        intent_id=attempt.intent_id,
+        payment_id="",
+        payload="{}",
+    )
+
+    services.store_webhook(webhook=webhook, now=NOW)
+    settle(sandbox.gateway())
+
+    assert [refund.requested_by for refund in refunds_of(order)] == [Refund.PROVIDER]
+    assert payment_of(order).state == Payment.State.REFUNDED
+    assert facts_of(order)[2:] == ["refund_requested", "refunded"]
 
 
 def test_a_part_that_was_given_by_hand_leaves_the_rest_of_what_is_owed(sandbox) -> None:
