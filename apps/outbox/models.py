@@ -57,6 +57,11 @@ class OutboxEvent(models.Model):
                 condition=models.Q(state="pending"),
             ),
             models.Index(
+                fields=["occurred_at"],
+                name="outbox_event_blocked",
+                condition=models.Q(state="pending", attempts__gt=0),
+            ),
+            models.Index(
                 fields=["topic", "aggregate_id", "version"],
                 name="outbox_event_dead",
                 condition=models.Q(state="dead"),

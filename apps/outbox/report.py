@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from . import display
-from .status import Slot, Status
+from .slot_guard import MISSING, SlotReport
+from .status import Status
 
 
 def status_text(now: Status, *, with_blocked: bool) -> str:
@@ -75,7 +76,9 @@ def _parts(now: Status, *, with_blocked: bool) -> Iterator[str]:
     )
 
 
-def _slot(slot: Slot) -> str:
+def _slot(slot: SlotReport) -> str:
+    if slot.wal_status == MISSING and not slot.fault:
+        return f"Replication slot {slot.name}: none yet; apply_connector makes it"
     seen = f"{slot.confirmed_at:%Y-%m-%d %H:%M:%S}" if slot.confirmed_at else "nothing yet"
     text = f"Replication slot {slot.name}: all rows before {seen} are on the raw topic"
     if slot.lag_bytes is not None:

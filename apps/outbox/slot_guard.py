@@ -34,7 +34,7 @@ SELECT slot.confirmed_flush_lsn::text, slot.wal_status, slot.active,
        extract(epoch FROM used.stats_reset)::text
 FROM pg_replication_slots AS slot
 LEFT JOIN pg_stat_replication_slots AS used USING (slot_name)
-WHERE slot_name = %s AND slot_type = 'logical'
+WHERE slot_name = %s AND slot_type = 'logical' AND database = current_database()
 """
 # Statistics of slots die with a server that crashes, and then those of the archiver, too.
 SERVER = """

@@ -10,7 +10,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from confluent_kafka import KafkaException
@@ -28,13 +28,18 @@ from .models import (
     ParkedRecord,
     RelayMember,
     RelaySlot,
-    ReplicationSlot,
 )
+from .slot_guard import SlotReport
 from .topics import retry_topic
 
 MOST_BLOCKED = 1000
 # MongoDB takes a partial index only for a query on its first column.
 WAITING: dict[str, Any] = {"state": OutboxEvent.State.PENDING, "slot__gte": 0}
+BLOCKED: dict[str, Any] = {
+    "state": OutboxEvent.State.PENDING,
+    "attempts__gt": 0,
+    "occurred_at__gt": datetime(1970, 1, 1, tzinfo=UTC),
+}
 DEAD: dict[str, Any] = {"state": OutboxEvent.State.DEAD, "topic__gte": ""}
 UNDECIDED = (DeadLetter.State.OPEN, DeadLetter.State.REQUESTED)
 
@@ -113,23 +118,6 @@ class Letters:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slot:
-    """The replication slot of change data capture, as it was last seen.
-
-    Args:
-        confirmed_at: all rows committed before this are on the raw topic.
-        fault: why nobody may go on as if nothing was lost; empty while all is well.
-    """
-
-    name: str
-    confirmed_at: datetime | None
-    fault: str
-    lag_bytes: int | None = None
-    wal_status: str = ""
-    is_active: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
 class Lag:
     """How far a group is behind the end of a topic, in records."""
 
@@ -157,7 +145,7 @@ class Status:
     relays: tuple[Relay, ...]
     parked: tuple[Parked, ...]
     letters: tuple[Letters, ...]
-    slot: Slot | None
+    slot: SlotReport | None
     lags: tuple[Lag, ...]
     kafka_fault: str
 
@@ -178,7 +166,11 @@ class Status:
 
 
 def collect(*, with_kafka: bool = True) -> Status:
-    """Look at the service's store and, if wanted, at Kafka, whose absence is only noted."""
+    """Look at the service's store and, if wanted, at Kafka, whose absence is only noted.
+
+    Args:
+        with_kafka: without it, no other server than the store is asked.
+    """
     lags, fault = consumer_lag() if with_kafka else ((), "")
     of_topics = topics()
     return Status(
@@ -192,7 +184,9 @@ def collect(*, with_kafka: bool = True) -> Status:
         relays=tuple(relays()),
         parked=tuple(parked()),
         letters=tuple(letters()),
-        slot=slot(),
+        slot=slot_guard.observe()
+        if with_kafka
+        else slot_guard.observe(connect_offset=lambda: None),
         lags=lags,
         kafka_fault=fault,
     )
@@ -219,7 +213,7 @@ def waiting_rows() -> QuerySet[OutboxEvent]:
 
 def blocked_rows() -> QuerySet[OutboxEvent]:
     """Return the rows that were refused and wait for another try: the first ones of their keys."""
-    return waiting_rows().filter(attempts__gt=0)
+    return OutboxEvent.objects.filter(**BLOCKED)
 
 
 def queue() -> Queue:
@@ -338,24 +332,6 @@ def letters() -> list[Letters]:
         .order_by("stage", "topic", "group", "kind", "state")
     )
     return [Letters(**each) for each in found]
-
-
-def slot() -> Slot | None:
-    """Return what is known of the replication slot; None where a relay sends."""
-    if settings.OUTBOX_TRANSPORT != "debezium":
-        return None
-    seen = ReplicationSlot.objects.order_by("-observed_at").first()
-    if seen is None:
-        return None
-    sight = slot_guard.look(seen.name)
-    return Slot(
-        name=seen.name,
-        confirmed_at=seen.confirmed_at,
-        fault=seen.fault,
-        lag_bytes=sight.lag_bytes,
-        wal_status=sight.wal_status,
-        is_active=sight.is_active,
-    )
 
 
 def consumer_lag() -> tuple[tuple[Lag, ...], str]:

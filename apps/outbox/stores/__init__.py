@@ -78,19 +78,6 @@ class Settlement:
         self.delayed += other.delayed
 
 
-@dataclass(frozen=True, kw_only=True)
-class BlockedKey:
-    """The first row of a key that could not be sent yet, and holds up those behind it."""
-
-    event_id: uuid.UUID
-    topic: str
-    key: str
-    version: int
-    attempts: int
-    due_at: datetime
-    last_error: str
-
-
 class Store(Protocol):
     """The outbox as the relay sees it. Times are those of the database, whose clock all share."""
 
@@ -132,10 +119,6 @@ class Store(Protocol):
 
     def has_captured(self) -> bool:
         """Say whether rows are left that were handed to change data capture."""
-        ...
-
-    def blocked_keys(self, limit: int) -> list[BlockedKey]:
-        """Return the first rows of keys that could not be sent yet."""
         ...
 
     def arm(self, shares: Sequence[Share]) -> None:

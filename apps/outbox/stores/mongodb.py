@@ -21,7 +21,7 @@ from ..failures import LeaseLost, Unavailable
 from ..records import Row
 from ..slots import SLOTS
 from ..transactions import run_in_transaction
-from . import BlockedKey, Holding, Member, Page, Settlement, Share
+from . import Holding, Member, Page, Settlement, Share
 
 log = structlog.get_logger(__name__)
 
@@ -124,26 +124,6 @@ class MongoStore:
 
     def has_captured(self) -> bool:
         return False
-
-    def blocked_keys(self, limit: int) -> list[BlockedKey]:
-        found = (
-            _events()
-            .find(PENDING | {"attempts": {"$gt": 0}})
-            .hint(WAITING)
-            .sort(IN_ORDER)
-            .limit(limit)
-        )
-        return [
-            BlockedKey(
-                event_id=uuid.UUID(hex=document["_id"]),
-                due_at=document["due_at"].replace(tzinfo=UTC),
-                **{
-                    name: document[name]
-                    for name in ("topic", "key", "version", "attempts", "last_error")
-                },
-            )
-            for document in found
-        ]
 
     def arm(self, shares: Sequence[Share]) -> None:
         if self._stream is not None and self._watched != tuple(shares):

@@ -18,7 +18,7 @@ from ..publish import NOTIFY_CHANNEL
 from ..records import Row
 from ..slots import SLOTS
 from ..transactions import run_in_transaction
-from . import BlockedKey, Holding, Member, Page, Settlement, Share
+from . import Holding, Member, Page, Settlement, Share
 
 log = structlog.get_logger(__name__)
 
@@ -90,13 +90,6 @@ SELECT topic, min(occurred_at) FROM outbox_event
 WHERE state = 'pending' AND slot = ANY(%(slots)s) GROUP BY topic
 """
 CAPTURED = "SELECT EXISTS (SELECT 1 FROM outbox_event WHERE state = 'captured')"
-BLOCKED = """
-SELECT _id, topic, key, version, attempts, due_at, last_error
-FROM outbox_event
-WHERE state = 'pending' AND attempts > 0
-ORDER BY slot, aggregate_id, version
-LIMIT %(limit)s
-"""
 
 
 class PostgresStore:
@@ -141,13 +134,6 @@ class PostgresStore:
     def has_captured(self) -> bool:
         [(has_captured,)] = _fetch(CAPTURED)
         return bool(has_captured)
-
-    def blocked_keys(self, limit: int) -> list[BlockedKey]:
-        names = ("event_id", "topic", "key", "version", "attempts", "due_at", "last_error")
-        return [
-            BlockedKey(**dict(zip(names, values, strict=True)))
-            for values in _fetch(BLOCKED, limit=limit)
-        ]
 
     def arm(self, shares: Sequence[Share]) -> None:
         """Listen for new rows, of whichever slot: a notification is one for the transaction."""

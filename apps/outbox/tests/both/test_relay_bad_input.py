@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from django.utils import timezone
 
-from apps.outbox import metrics
+from apps.outbox import metrics, status
 from apps.outbox.codec import Codec
 from apps.outbox.failures import ErrorKind, LeaseLost, Poison, Unavailable, is_outage, kind_of
 from apps.outbox.kafka import Sender
@@ -65,10 +65,10 @@ def test_key_whose_topic_wants_it_stands_still_at_a_poisoned_row(sending, settin
     ]
     assert not DeadLetter.objects.exists()
     assert counted(sending.topic, "delayed", ErrorKind.POISON) == 1
-    [blocked] = open_store().blocked_keys(10)
+    [blocked] = status.blocked_keys(10)
     assert (blocked.topic, blocked.key, blocked.version) == (sending.topic, "north", 2)
-    assert (blocked.event_id, blocked.attempts) == (bad, 1)
-    assert "JSON" in blocked.last_error
+    assert (blocked.event_id, blocked.attempts) == (str(bad), 1)
+    assert "JSON" in blocked.error
     assert blocked.due_at > timezone.now() + timedelta(minutes=20)
 
     spoil(bad, good)
@@ -88,9 +88,9 @@ def test_unknown_topic_is_counted_and_its_key_is_listed_as_blocked(sending):
     drain(sending.relay())
 
     assert counted(elsewhere.topic, "delayed", ErrorKind.RETRIABLE) == 1
-    [blocked] = open_store().blocked_keys(10)
-    assert (blocked.event_id, blocked.topic, blocked.attempts) == (waits, elsewhere.topic, 1)
-    assert "UNKNOWN" in blocked.last_error
+    [blocked] = status.blocked_keys(10)
+    assert (blocked.event_id, blocked.topic, blocked.attempts) == (str(waits), elsewhere.topic, 1)
+    assert "UNKNOWN" in blocked.error
     assert row(behind).attempts == 0
 
 

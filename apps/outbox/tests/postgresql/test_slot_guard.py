@@ -4,13 +4,15 @@ import io
 from contextlib import suppress
 from datetime import timedelta
 
+import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
-from apps.outbox import slot_guard
+from apps.outbox import slot_guard, status
 from apps.outbox.models import OperatorAction, OutboxEvent, ReplicationSlot
+from apps.outbox.report import status_text
 from apps.outbox.tests.postgresql.conftest import raw_count, work_until
 from apps.outbox.tests.sending import first_deliveries, publish_all, versions_of, wait_for
 
@@ -211,3 +213,34 @@ def test_raw_worker_holds_while_the_slot_has_a_fault(captured):
     worker._guarded_at = float("-inf")
     work_until(worker, lambda: captured.sent() == 1)
     worker.close()
+
+
+@pytest.mark.parametrize("with_kafka", [True, False])
+def test_status_tells_of_a_lost_slot_that_nobody_else_has_looked_at(captured, with_kafka):
+    captured.apply()
+    before = status.collect(with_kafka=with_kafka)
+    drop_under_the_connector(captured.slot)
+
+    now = status.collect(with_kafka=with_kafka)
+
+    assert (before.slot_fault, before.slot.wal_status) == ("", "reserved")
+    assert "gone" in now.slot_fault
+    with pytest.raises(CommandError, match="Replication slot: The replication slot is gone"):
+        call_command("outbox_status", max_dead=0, stdout=io.StringIO())
+
+
+def test_slot_of_another_database_is_not_taken_for_this_ones(captured):
+    elsewhere = connection.get_connection_params() | {"dbname": "postgres"}
+    with psycopg.connect(
+        **{name: elsewhere[name] for name in ("host", "port", "user", "password", "dbname")},
+        autocommit=True,
+    ) as other:
+        other.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [captured.slot])
+        try:
+            report = slot_guard.observe()
+        finally:
+            other.execute("SELECT pg_drop_replication_slot(%s)", [captured.slot])
+
+    assert (report.wal_status, report.fault) == (slot_guard.MISSING, "")
+    assert not ReplicationSlot.objects.exists()
+    assert "none yet" in status_text(status.collect(with_kafka=False), with_blocked=False)
