@@ -89,9 +89,13 @@ class PaymentAttempt(models.Model):
         return self.status in {self.Status.SUCCEEDED, self.Status.REFUNDED}
 
     @property
+    def returning_cents(self) -> int:
+        """What is on its way back."""
+        return self.promised_cents - self.refunded_cents
+
+    @property
     def is_refund_due(self) -> bool:
-        """Some of its money is on its way back."""
-        return self.promised_cents > self.refunded_cents
+        return self.returning_cents > 0
 
     @property
     def unpromised_cents(self) -> int:

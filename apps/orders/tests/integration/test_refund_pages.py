@@ -112,7 +112,7 @@ def test_order_of_which_all_went_back_says_so(buyer):
     deliver(refund_of(order, ALL, ALL))
     text = page(buyer, order)
 
-    assert "Your money went back" in text
+    assert "The order was refunded" in text
     assert 'data-refresh-until="refunded"' in text
     assert "Refunded" in buyer.get("/orders/").content.decode()
 
