@@ -28,7 +28,7 @@ State = OutboxEvent.State
 BY_KEY = ("slot", "aggregate_id", "version")
 # Each state whose rows have an index of their own: what finds it, and its order.
 INDEXED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
-    "blocked": (status.WAITING | {"attempts__gt": 0}, BY_KEY),
+    "blocked": (status.BLOCKED, ("occurred_at",)),
     State.PENDING: (status.WAITING, BY_KEY),
     State.CAPTURED: (
         {"state": State.CAPTURED, "occurred_at__gte": datetime(1970, 1, 1, tzinfo=UTC)},

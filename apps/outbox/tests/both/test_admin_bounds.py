@@ -200,6 +200,16 @@ def test_a_long_list_is_counted_up_to_its_bound():
 
 
 @pytest.mark.usefixtures("many")
+def test_blocked_keys_are_listed_without_reading_all_that_waits():
+    OutboxEvent.objects.filter(state="published").update(state="pending")
+
+    page = listed(OutboxEvent, state="blocked")
+
+    assert examined(page.queryset[:50]) <= FEW
+    assert {row.attempts for row in page.result_list} == {1}
+
+
+@pytest.mark.usefixtures("many")
 def test_the_newest_are_listed_and_no_more():
     page = listed(OutboxEvent)
 
