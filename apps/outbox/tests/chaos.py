@@ -86,7 +86,7 @@ class Chaos:
         self.logs = []
         for key in KEYS:
             for kind in ("versions", "effects"):
-                _make_counter(kind, key)
+                make_counter(kind, key)
         common = {
             "database": connection.settings_dict["NAME"],
             "avro_dir": str(AVRO_DIR),
@@ -235,7 +235,7 @@ def _command(module, *arguments):
     return [sys.executable, "-m", module, *arguments]
 
 
-def _make_counter(kind, key):
+def make_counter(kind, key):
     OutboxEvent.objects.create(
         id=counter_id(kind, key),
         topic="none",

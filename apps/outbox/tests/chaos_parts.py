@@ -118,6 +118,7 @@ def consume(options):
     settings.EVENT_HANDLERS = "chaos_handlers.HANDLERS"
     settings.CONSUMER_GROUP = options["group"]
     settings.CONSUMER_DLQ_LIMIT = 1_000_000
+    settings.CONSUMER_BATCH = options.get("batch", settings.CONSUMER_BATCH)
     call_command("consume_events")
 
 

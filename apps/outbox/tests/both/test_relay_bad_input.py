@@ -5,26 +5,21 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
 
 import pytest
+import structlog
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.schema_registry import SchemaRegistryClient
 from django.utils import timezone
 
 from apps.outbox import metrics, status
-from apps.outbox.codec import Codec
 from apps.outbox.failures import ErrorKind, LeaseLost, Poison, Unavailable, is_outage, kind_of
-from apps.outbox.kafka import Sender
 from apps.outbox.models import DeadLetter, OutboxEvent
-from apps.outbox.registry import Registry
-from apps.outbox.relay import Relay
-from apps.outbox.stores import open_store
+from apps.outbox.tests.failing_registry import failing_registry
 from apps.outbox.tests.sending import (
     DEADLINE_SECONDS,
     drain,
     event_class,
+    in_threads,
     publish_all,
     spoil,
     versions_of,
@@ -118,36 +113,15 @@ def test_topic_deleted_under_the_relay_loses_no_later_event(sending):
     assert versions_of(sending.records(count=2)) == {"north": [2, 3]}
 
 
-class Failing(BaseHTTPRequestHandler):
-    """A schema registry that answers nothing but 500."""
-
-    def do_GET(self):
-        body = b'{"error_code": 50001, "message": "out of order"}'
-        self.send_response(500)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        """Keep quiet."""
+failing = pytest.fixture(failing_registry)
 
 
-@pytest.fixture
-def failing_registry():
-    server = HTTPServer(("127.0.0.1", 0), Failing)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    yield Registry(
-        SchemaRegistryClient({"url": f"http://127.0.0.1:{server.server_port}", "max.retries": 0})
-    )
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_registry_that_answers_500_makes_all_work_wait(sending, failing_registry):
+def test_registry_that_answers_500_makes_all_work_wait(sending, settings, failing):
     [event_id] = publish_all(sending.opened("north"))
-    relay = Relay(open_store(), Codec(failing_registry), Sender(timeout=15.0), owner="test")
+    known = settings.SCHEMA_REGISTRY_URL
+    settings.SCHEMA_REGISTRY_URL = failing
+    relay = sending.relay()
+    settings.SCHEMA_REGISTRY_URL = known
 
     with pytest.raises(Exception, match="order") as caught:
         relay.run_once()
@@ -157,6 +131,27 @@ def test_registry_that_answers_500_makes_all_work_wait(sending, failing_registry
     assert (row(event_id).state, row(event_id).attempts) == (State.PENDING, 0)
     drain(sending.relay())
     assert row(event_id).state == State.PUBLISHED
+
+
+def test_loop_waits_for_a_registry_that_answers_500_and_says_so(sending, settings, failing):
+    publish_all(sending.opened("north"))
+    known = settings.SCHEMA_REGISTRY_URL
+    settings.SCHEMA_REGISTRY_URL = failing
+    relay = sending.relay()
+    settings.SCHEMA_REGISTRY_URL = known
+    before = outages()
+
+    with structlog.testing.capture_logs() as logs:
+        in_threads(relay.run, lambda: (wait_for(lambda: outages() >= before + 2), relay.stop()))
+
+    waits = [each for each in logs if each["event"] == "relay_waits_for_a_server"]
+    assert {each["log_level"] for each in waits} == {"warning"}
+    assert "out of order" in waits[0]["error"]
+    assert not DeadLetter.objects.exists()
+
+
+def outages():
+    return metrics.outages.labels("relay")._value.get()
 
 
 @pytest.mark.parametrize("jump", [86_400.0, -86_400.0])
