@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError
 from django.utils import timezone
 
 from apps.auth import services
 from apps.auth.models import SHORTEST_PASSWORD
+from apps.outbox.management.base import OutboxCommand
 
 STAFF = "admin@example.com"
 
 
-class Command(BaseCommand):
+class Command(OutboxCommand):
     help = (
         "Make the demo accounts seller@example.com, buyer@example.com and admin@example.com, who "
         "is staff. Their passwords come from DEMO_SELLER_PASSWORD, DEMO_BUYER_PASSWORD and "
         "DEMO_STAFF_PASSWORD. Accounts that exist stay as they are, so run it at each start."
     )
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:  # noqa: ANN401
-        return super().create_parser(
-            prog_name,
-            subcommand,
-            formatter_class=RawDescriptionHelpFormatter,
-            epilog="Example:\n  DEMO_SELLER_PASSWORD=… DEMO_BUYER_PASSWORD=… DEMO_STAFF_PASSWORD=… "
-            "manage.py create_demo_accounts",
-            **kwargs,
-        )
+    examples = """\
+example:
+  DEMO_SELLER_PASSWORD=… DEMO_BUYER_PASSWORD=… DEMO_STAFF_PASSWORD=… \\
+      manage.py create_demo_accounts
+"""
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ANN401, ARG002
         passwords: dict[str, str] = settings.DEMO_PASSWORDS

@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import getpass
 import os
-from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from apps.auth import selectors, services
 from apps.auth.models import LONGEST_PASSWORD, SHORTEST_PASSWORD
+from apps.outbox.management.base import OutboxCommand
 
 
-class Command(BaseCommand):
+class Command(OutboxCommand):
     help = (
         "Let a person use the admin of every service. Makes the account where there is none; an "
         "account that exists keeps its password, unless --reset-password is given."
     )
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:  # noqa: ANN401
-        return super().create_parser(
-            prog_name,
-            subcommand,
-            formatter_class=RawDescriptionHelpFormatter,
-            epilog=(
-                "Example:\n"
-                "  STAFF_PASSWORD=… manage.py create_staff --email ops@example.com \\\n"
-                "      --password-from-env STAFF_PASSWORD"
-            ),
-            **kwargs,
-        )
+    examples = """\
+example:
+  STAFF_PASSWORD=… manage.py create_staff --email ops@example.com \\
+      --password-from-env STAFF_PASSWORD
+"""
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--email", required=True, help="whose account it is, or will be")

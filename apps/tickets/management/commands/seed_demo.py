@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from itertools import islice
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
+from apps.outbox.management.base import OutboxCommand
 from apps.tickets import services
 from apps.tickets.management.listings import demo_listings
 
 BATCH = 50
 MOST = 10_000
-EXAMPLE = """examples:
+EXAMPLE = """\
+examples:
   manage.py seed_demo
   manage.py seed_demo --count 500 --seller-id 6751c1f0a9d4e5b2c3f4a5b6
 """
 
 
-class Command(BaseCommand):
+class Command(OutboxCommand):
     help = (
         "List invented tickets for sale, each with its event in the outbox. Running it again adds "
         "only what is missing."
     )
+    examples = EXAMPLE
 
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:  # noqa: ANN401
-        return super().create_parser(
-            prog_name,
-            subcommand,
-            epilog=EXAMPLE,
-            formatter_class=RawDescriptionHelpFormatter,
-            **kwargs,
-        )
-
-    def add_arguments(self, parser: ArgumentParser) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--count", type=int, default=320, help="how many (default 320)")
         parser.add_argument(
             "--seller-id",
