@@ -293,18 +293,32 @@ def test_of_many_mailers_one_sends_each_mail(server):
     assert {story.mail.state for story in stories} == {State.SENT}
 
 
+def test_a_mail_in_hand_is_not_taken_by_another(server):
+    story = Story()
+    story.reserve()
+    now = datetime.now(UTC)
+    first, second = story.mail, story.mail
+    first.claim(now=now, until=now + LEASE)
+
+    assert send_mail(mail=second, server=get_connection(**server.transport)) == Outcome.TAKEN
+    assert send_mail(mail=story.mail, server=get_connection(**server.transport)) == Outcome.TAKEN
+
+
 def test_a_mailer_that_was_too_slow_does_not_write_over_what_came_after(server):
     story = Story()
     story.reserve()
-    slow, quick = story.mail, story.mail
+    slow = story.mail
     now = datetime.now(UTC)
     slow.claim(now=now, until=now + LEASE)
+    server.mood = "busy"
+    send_all(server, later=LEASE + timedelta(seconds=1))
+    after = story.mail
 
-    assert send_mail(mail=quick, server=get_connection(**server.transport)) == Outcome.TAKEN
-    assert send_all(server, later=LEASE + timedelta(seconds=1))
+    assert not slow.give_up(why="late")
     assert not slow.put_off(why="late", until=now)
 
-    assert story.mail.state == State.SENT
+    assert (story.mail.state, story.mail.due_at) == (State.QUEUED, after.due_at)
+    assert "451" in story.mail.last_error
 
 
 CRASH = """
@@ -359,15 +373,17 @@ def test_the_process_sends_what_comes_waits_out_an_outage_and_stops_when_told(se
     story.reserve()
     environment_of_process = environment() | {"EMAIL_URL": f"smtp://127.0.0.1:{server.port}"}
     command = [sys.executable, "-W", "ignore", "manage.py", "send_mails"]
-    with subprocess.Popen(
-        command, cwd=django_settings.BASE_DIR, env=environment_of_process
-    ) as process:
-        eventually(lambda: story.mail.attempts or process.poll() is not None)
+    process = subprocess.Popen(command, cwd=django_settings.BASE_DIR, env=environment_of_process)
+    try:
+        eventually(lambda: story.mail.last_error or process.poll() is not None)
         server.start()
         queueing.try_again(mail_id=story.mail.pk, now=datetime.now(UTC))
         eventually(lambda: story.mail.state == State.SENT or process.poll() is not None)
         process.send_signal(signal.SIGTERM)
         status = process.wait(timeout=PATIENCE_SECONDS)
+    finally:
+        process.kill()
+        process.wait()
 
     assert status == 0
     assert len(server.to(story.buyer.email)) == 1
