@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import count, groupby
 from typing import Any, NamedTuple
@@ -44,7 +45,7 @@ class Together:
     """A handler of many events at once, for effects that the store takes in one statement.
 
     It is given those of its type that follow each other, oldest first, and often just one. What it
-    publishes is caused by no single event: a handler that publishes takes one event at a time.
+    publishes counts as caused by the last of them.
 
     Args:
         handle: changes the store as the events say, all of them or none.
@@ -112,13 +113,16 @@ def process_once(
 
 
 def process_together(
-    reads: Sequence[Read], also: Callable[[int], object] = lambda _: None
+    reads: Sequence[Read],
+    also: Callable[[int], object] = lambda _: None,
+    around: Callable[[list[Message]], AbstractContextManager[None]] = lambda _: nullcontext(),
 ) -> list[bool]:
     """Run the handlers in order in one transaction, with the notes that the events were received.
 
     Args:
         reads: the messages in their order.
         also: what else belongs to the transaction, given how many of `reads` are in it.
+        around: what to handle several messages at once in.
 
     Returns:
         For each of the first of `reads` whether its handler ran, as `process_once` does; there are
@@ -146,7 +150,7 @@ def process_together(
             at = len(ran) if len(run) == 1 else len(ran) or None
             are_new = [read is not None and _is_new(read.message, seen) for read in run]
             new = [read for read, is_new in zip(run, are_new, strict=True) if read and is_new]
-            _handle(new)
+            _handle(new, around)
             fresh += [read.message for read in new]
             ran += are_new
             if time.monotonic() > ends:
@@ -182,14 +186,18 @@ def _is_new(message: Message, seen: set[str]) -> bool:
     return is_new
 
 
-def _handle(works: list[Work]) -> None:
+def _handle(
+    works: list[Work], around: Callable[[list[Message]], AbstractContextManager[None]]
+) -> None:
     match works:
         case []:
             return
         case [work]:
             work.handler(work.message.event)
         case [Work(together=Together() as together), *_]:
-            together.handle([work.message.event for work in works])
+            messages = [work.message for work in works]
+            with around(messages):
+                together.handle([message.event for message in messages])
 
 
 @transactional

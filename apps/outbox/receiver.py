@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -110,9 +111,16 @@ class Receiver:
             Exception: whatever the first record's handler raises. Nothing has happened then.
         """
         reads = self._read_first(records)
+        pairs = list(zip(reads, records, strict=False))
+
+        def around(messages: list[Message]) -> AbstractContextManager[None]:
+            known = {read.message.inbox_id: record for read, record in pairs if read is not None}
+            handled = [known[message.inbox_id] for message in messages]
+            return tracing.processing_together(handled, self._group, messages[-1].event_id)
+
         while len(reads) > 1:
             try:
-                ran = process_together(reads, also)
+                ran = process_together(reads, also, around)
             except Apart as exc:
                 apart = exc
             else:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, ProxyTracerProvider, Span, SpanKind
+from opentelemetry.trace import INVALID_SPAN, Link, ProxyTracerProvider, Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from .context import Trace, current_trace, trace_headers, traced
@@ -95,12 +95,7 @@ def sent(records: Iterable[Record], began: int) -> None:
 @contextmanager
 def processing(record: Record, group: str, event_id: str) -> Iterator[None]:
     """Run the block as the work of a consumer group on the record's event."""
-    given = Trace(
-        correlation_id=record.header("ce_correlationid") or "",
-        causation_id=event_id,
-        traceparent=record.header("traceparent") or "",
-        tracestate=record.header("tracestate") or "",
-    )
+    given = _of(record, event_id)
     if not is_on():
         with traced(given):
             yield
@@ -115,16 +110,57 @@ def processing(record: Record, group: str, event_id: str) -> Iterator[None]:
 
 
 @contextmanager
-def _spanned(name: str, given: Trace, kind: SpanKind, attributes: Attributes) -> Iterator[Span]:
+def processing_together(records: Sequence[Record], group: str, event_id: str) -> Iterator[None]:
+    """Run the block as the work of a consumer group on the events of several records at once.
+
+    What is published meanwhile is caused by the last of them, and its span is in the last one's
+    trace; it links to all of them.
+
+    Args:
+        records: two or more, of the same topic.
+        group: the consumer group.
+        event_id: of the last record.
+    """
+    last = records[-1]
+    given = _of(last, event_id)
+    if not is_on():
+        with traced(given):
+            yield
+        return
+    attributes = _attributes_of(last, "process") | {
+        "messaging.consumer.group.name": group,
+        "messaging.batch.message_count": len(records),
+    }
+    contexts = [
+        trace.get_current_span(_below(_given(record))).get_span_context() for record in records
+    ]
+    links = [Link(context) for context in contexts if context.is_valid]
+    with _spanned(f"process {last.topic}", given, SpanKind.CONSUMER, attributes, links):
+        yield
+
+
+@contextmanager
+def _spanned(
+    name: str, given: Trace, kind: SpanKind, attributes: Attributes, links: Sequence[Link] = ()
+) -> Iterator[Span]:
     if not is_on():
         with traced(given):
             yield INVALID_SPAN
         return
     with (
-        _tracer.start_as_current_span(name, _below(given), kind, attributes) as span,
+        _tracer.start_as_current_span(name, _below(given), kind, attributes, links) as span,
         traced(replace(given, **_active_headers())),
     ):
         yield span
+
+
+def _of(record: Record, event_id: str) -> Trace:
+    """Return what the work on the record's event belongs to."""
+    return replace(
+        _given(record),
+        correlation_id=record.header("ce_correlationid") or "",
+        causation_id=event_id,
+    )
 
 
 def _given(record: Record) -> Trace:

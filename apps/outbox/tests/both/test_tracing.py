@@ -15,7 +15,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from apps.outbox import kafka, tracing
 from apps.outbox.consumer import CLIENT_OPTIONS, Consumer, to_record
-from apps.outbox.context import Trace, current_trace
+from apps.outbox.context import Trace, current_trace, traced
+from apps.outbox.inbox import Together
 from apps.outbox.models import OutboxEvent
 from apps.outbox.publish import publish
 from apps.outbox.receiver import Receiver
@@ -46,16 +47,20 @@ def consume_one(sending, handler):
         handler(event)
         handled.append(event)
 
+    consume(sending, handle, lambda: handled)
+
+
+def consume(sending, handler, condition):
     group = f"test-{uuid.uuid4().hex[:12]}"
     consumer = Consumer(
         group,
-        Receiver(group, {sending.event_class: handle}, sending.codec),
+        Receiver(group, {sending.event_class: handler}, sending.codec),
         client=kafka.consumer(group, **CLIENT_OPTIONS),
         send=kafka.Sender().send_one,
     )
     consumer.subscribe()
     try:
-        wait_for(lambda: (consumer.run_once(), handled)[1])
+        wait_for(lambda: (consumer.run_once(), condition())[1])
     finally:
         consumer.close()
 
@@ -139,6 +144,47 @@ def test_failed_handler_is_an_error_of_its_span(sending, spans):
         if span.name.startswith("process")
     ]
     assert outcomes == [StatusCode.ERROR, StatusCode.UNSET]
+
+
+def consume_together(sending):
+    """Let a consumer take three events of one key at once, which publish another."""
+    batches = []
+
+    def handle_all(events):
+        batches.append([event.version for event in events])
+        publish(sending.opened("south", max(event.version for event in events)))
+
+    consume(sending, Together(handle_all), lambda: sum(map(len, batches)) == 3)
+    assert batches == [[1, 2, 3]]
+
+
+def test_events_that_are_handled_together_have_one_span_that_links_to_all_of_them(sending, spans):
+    with tracing.serving("POST /gates", Trace(traceparent=CALLER), {}):
+        publish_all(*[sending.opened("north", version) for version in (1, 2, 3)])
+    drain(sending.relay())
+    creates = [each for each in EXPORTER.get_finished_spans() if each.name.startswith("create")]
+
+    consume_together(sending)
+
+    process, again = spans()[f"process {sending.topic}"], spans()[f"create {sending.topic}"]
+    assert is_child(process, creates[-1])
+    assert {link.context.span_id for link in process.links} == {
+        create.context.span_id for create in creates
+    }
+    assert process.attributes["messaging.batch.message_count"] == 3
+    assert is_child(again, process)
+
+
+def test_what_is_published_for_many_events_is_caused_by_the_last_of_them(sending):
+    with traced(Trace(correlation_id="request-1")):
+        *_, last = publish_all(*[sending.opened("north", version) for version in (1, 2, 3)])
+    drain(sending.relay())
+
+    consume_together(sending)
+
+    headers = orjson.loads(OutboxEvent.objects.get(key="south").headers)
+    assert headers["ce_causationid"] == str(last)
+    assert headers["ce_correlationid"] == "request-1"
 
 
 def test_nothing_is_recorded_of_what_its_caller_does_not_record(sending, spans):
