@@ -133,8 +133,8 @@ def settle_refunds(
     taken = PaymentAttempt.objects.filter(pk=attempt.pk, refund_at=attempt.refund_at).update(
         refund_at=again_at, refund_tries=F("refund_tries") + 1
     )
-    if not taken:
-        return  # another settler was quicker
+    if not taken or not attempt.is_paid:
+        return  # another settler was quicker; or the money has yet to be recorded
     payment_id = str(attempt.pk)
     try:
         with traced(Trace(correlation_id=attempt.correlation_id), order_id=attempt.order_id):

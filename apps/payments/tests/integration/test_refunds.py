@@ -235,6 +235,23 @@ def test_money_given_back_by_hand_is_found_when_the_provider_tells_of_it(
     assert facts_of(order)[2:] == ["refund_requested", "refunded"]
 
 
+def test_money_given_back_before_its_arrival_was_recorded_waits_for_that(fake) -> None:
+    order = make_order()
+    fake.answers["confirm_intent"] = [("after", ProviderUnsure("timeout"))]
+    attempt = pay(order, fake)
+    fake.given[attempt.intent_id] = [
+        ProviderRefund(id="re_by_hand", status="succeeded", amount_cents=1250)
+    ]
+    PaymentAttempt.objects.filter(pk=attempt.pk).update(refund_at=NOW, settle_at=MUCH_LATER)
+
+    settle(fake, NOW)
+    assert refunds_of(order) == []
+    settle(fake)
+    settle(fake, MUCH_LATER + timedelta(hours=1))
+
+    assert payment_of(order).state == Payment.State.REFUNDED
+
+
 def test_a_part_that_was_given_by_hand_leaves_the_rest_of_what_is_owed(sandbox) -> None:
     order = make_order()
     attempt = pay(order, sandbox.gateway())
