@@ -34,8 +34,8 @@ BATCH = 20
 MOST_UNMARKED = 3 * BATCH
 LEASE_SECONDS = 1.0
 DRAIN_SECONDS = 120
-# By itself, or by us; SIGTERM may come before anybody listens to it.
-ENDS = (0, -signal.SIGKILL, -signal.SIGTERM)
+# By itself, or by us; a signal may come before anybody listens to it.
+ENDS = (0, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGUSR1)
 
 
 @dataclass
@@ -178,13 +178,17 @@ class Chaos:
     def _harm(self, actor):
         if not actor.is_running or actor.resumes_at is not None:
             return
-        what = self.random.choices(["kill", "pause", "stop"], [4, 4, 1])[0]
-        in_flight = 0 if what == "stop" else actor.in_flight
+        what = self.random.choices(["kill", "pause", "stop", "jump"], [4, 4, 1, 2])[0]
+        if what == "jump" and actor in self.consumers:
+            return  # it looks at no clock but to wait
+        in_flight = 0 if what in ("stop", "jump") else actor.in_flight
         self.faults.append(Fault(at=time.time(), what=f"{what} {actor.name}", in_flight=in_flight))
         if what == "kill":
             actor.kill()
         elif what == "stop":
             actor.signal(signal.SIGTERM)
+        elif what == "jump":
+            actor.signal(signal.SIGUSR1)
         else:
             actor.signal(signal.SIGSTOP)
             pause = self.random.uniform(0.5, 3.0) * LEASE_SECONDS

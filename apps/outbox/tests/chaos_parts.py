@@ -15,12 +15,14 @@ import sys
 import threading
 import types
 import uuid
+from datetime import timedelta
 from pathlib import Path
 
 from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, connection
 from django.db.models import F
+from django.utils import timezone
 
 from apps.outbox.failures import Poison
 from apps.outbox.models import OutboxEvent
@@ -112,6 +114,18 @@ def count_effect(event):
     counter.update(attempts=F("attempts") + 1, version=event.version, last_error=regressions)
 
 
+def let_the_time_jump():
+    """Have the time of day jump by an hour at SIGUSR1, there and back by turns."""
+    known, ahead = timezone.now, timedelta()
+
+    def jump(*_):
+        nonlocal ahead
+        ahead = timedelta() if ahead else timedelta(hours=1)
+
+    timezone.now = lambda: known() + ahead
+    signal.signal(signal.SIGUSR1, jump)
+
+
 def consume(options):
     handlers = {event_class(options["topic"]): count_effect}
     sys.modules["chaos_handlers"] = types.SimpleNamespace(HANDLERS=handlers)
@@ -127,6 +141,7 @@ def play(role, options):
     settings.AVRO_DIR = Path(options["avro_dir"])
     settings.OUTBOX_TRANSPORT = "relay"
     if role == "writer":
+        let_the_time_jump()
         run_until_signalled(Writer(options))
     else:
         consume(options)

@@ -1,9 +1,14 @@
-"""A relay in a process of its own, for tests that kill it; its options come as JSON."""
+"""A relay in a process of its own, for tests that kill it; its options come as JSON.
+
+At SIGUSR1 its clock, which never goes back, jumps on by an hour.
+"""
 
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import time
 from pathlib import Path
 
 import django
@@ -23,6 +28,13 @@ if __name__ == "__main__":
     from apps.outbox.stores import open_store
     from apps.outbox.worker import run_until_signalled
 
+    ahead = 0.0
+
+    def jump(*_):
+        global ahead  # noqa: PLW0603 (the clock of this process)
+        ahead += 3600.0
+
+    signal.signal(signal.SIGUSR1, jump)
     run_until_signalled(
         Relay(
             open_store(),
@@ -31,5 +43,6 @@ if __name__ == "__main__":
             owner=options["owner"],
             batch=options["batch"],
             lease_seconds=options["lease_seconds"],
+            clock=lambda: time.monotonic() + ahead,
         )
     )

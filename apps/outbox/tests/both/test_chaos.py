@@ -1,4 +1,4 @@
-"""Writers, relays and consumers are killed and paused at random; then every promise is checked.
+"""Writers, relays and consumers are killed and paused, and clocks jump; every promise is checked.
 
 OUTBOX_CHAOS_SECONDS and OUTBOX_CHAOS_SEED make it longer, or the same again.
 """
