@@ -85,6 +85,9 @@ class Lane:
     """Whether it is known which of its keys are blocked."""
     done: int | None = None
     committed: int | None = None
+    acknowledged: int | None = None
+    """What the broker has as committed, as far as it has answered."""
+
     versions: dict[bytes, int] = field(default_factory=dict)
 
     @property

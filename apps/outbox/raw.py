@@ -15,7 +15,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, cast
 
@@ -31,12 +30,11 @@ from .context import correlation_id
 from .dead_letters import Failure, Headers, Record, Stage
 from .failures import Poison, Unavailable, is_outage
 from .judging import OBSERVED_ROWS
-from .models import OutboxEvent
 from .provisioning import RAW
-from .raw_rows import columns_of, record_of
+from .raw_planning import Plan, Planner
 from .reading import to_record
 from .receiver import LONGEST_EVENT_ID
-from .recent import Recent, ids_at_the_tail
+from .recent import ids_at_the_tail
 from .registry import Registry
 from .relay import FIRST_DELAY_SECONDS, REFUSED_FOR_GOOD, Outbound
 from .topics import dead_letter_topic
@@ -53,7 +51,6 @@ CLIENT_OPTIONS: dict[str, Any] = {
     # How soon a topic is seen that was made after the worker.
     "topic.metadata.refresh.interval.ms": 10_000,
 }
-PENDING = OutboxEvent.State.PENDING.value.encode()
 
 
 class SlotFault(Unavailable):
@@ -69,16 +66,6 @@ class Client(Protocol):
     def seek(self, partition: TopicPartition, /) -> None: ...
     def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> Any: ...  # noqa: ANN401
     def close(self) -> None: ...
-
-
-@dataclass(kw_only=True, slots=True)
-class Plan:
-    """What is to become of a batch of raw records."""
-
-    messages: list[Message]
-    records: list[Record]
-    event_ids: list[bytes]
-    poison: list[tuple[Message, Poison]]
 
 
 class RawWorker:
@@ -112,22 +99,21 @@ class RawWorker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._raw_topic = raw_topic
-        self._names = {topic.encode(): topic for topic in topics}
+        self._planner = Planner(topics=topics, codec=codec, take_over=take_over, tail=tail)
         self._client = client
-        self._codec = codec
         self._sender = sender
-        self._take_over = take_over
         self._guard = guard
         self._alive = alive
-        self._tail = tail
         self._clock = clock
         self._stopping = threading.Event()
         self._outages = 0
         self._is_joined = False
         self._fault = ""
         self._guarded_at = float("-inf")
-        self._recent = Recent()
-        self._recalled: set[str] = set()
+        # What is in hand, and the batch behind it with its plan if that is made already.
+        self._hand: list[Message] = []
+        self._ahead: list[Message] = []
+        self._planned: Plan | None = None
         self._done: dict[tuple[str, int], int] = {}
 
     def run(self) -> None:
@@ -154,7 +140,7 @@ class RawWorker:
         self._commit(asynchronous=False)
         self._client.close()
         self._sender.close()
-        self._codec.close()
+        self._planner.close()
         log.info("raw_worker_stopped", topic=self._raw_topic)
 
     def stop(self) -> None:
@@ -170,29 +156,42 @@ class RawWorker:
         self._alive()
         close_old_connections()
         self._watch_the_slot()
-        messages = [message for message in self._take() if _is_record(message)]
-        if not messages:
+        if not self._take():
             if self._is_joined and not self._outages:
                 monitoring.well()
             return False
         try:
-            self._work(messages)
+            self._work()
         except Exception as exc:
             if not is_outage(exc):
                 raise
-            self._go_back(messages, exc)
+            self._go_back(exc)
         else:
             self._outages = 0
             monitoring.well()
-            for message in messages:
+            for message in self._hand:
                 self._done[_place(message)] = (message.offset() or 0) + 1
             self._commit(asynchronous=True)
+        self._hand = []
         return True
 
-    def _take(self) -> list[Message]:
-        """Wait for one message, and take along what is there: `consume` alone waits for a batch."""
-        first = self._client.poll(POLL_SECONDS)
-        return [] if first is None else [first, *self._client.consume(BATCH - 1, 0)]
+    def _take(self) -> bool:
+        """Take a batch in hand, and what is there behind it, and say whether there is one.
+
+        Partitions come and go only here, with nothing on its way.
+        """
+        self._hand, self._ahead = self._ahead, []
+        if not self._hand:
+            # `consume` alone would wait for a whole batch.
+            first = self._client.poll(POLL_SECONDS)
+            if first is None:
+                return False
+            self._hand = _records([first])
+            rest = self._client.consume(BATCH - 1, 0)
+            self._hand += _records(rest)
+        behind = self._client.consume(BATCH, 0)
+        self._ahead = _records(behind)
+        return bool(self._hand)
 
     def _watch_the_slot(self) -> None:
         """Look at the replication slot now and then: a chore that needs no process of its own."""
@@ -206,76 +205,35 @@ class RawWorker:
                 raise
             log.warning("replication_slot_not_seen", error=str(exc))
 
-    def _work(self, messages: list[Message]) -> None:
+    def _work(self) -> None:
         if self._fault:
             raise SlotFault(f"{self._fault} See: manage.py guard_slot")
-        plan = self._plan(messages)
+        plan, self._planned = self._planned or self._planner.plan(self._hand), None
         for message, reason in plan.poison:
             self._bury(to_record(message), reason)
-        sources, records = plan.messages, plan.records
         began = time.time_ns()
-        while records:
-            results = self._sender.send(records, waiting=self._alive)
-            sources, records = self._judge(sources, records, results)
-        self._recent.add(plan.event_ids)
+        if plan.records:
+            flight = self._sender.begin(plan.records, waiting=self._alive)
+            self._plan_ahead(plan)
+            results = self._sender.land(flight, waiting=self._alive)
+            sources, records = self._judge(plan.messages, plan.records, results)
+            while records:
+                results = self._sender.send(records, waiting=self._alive)
+                sources, records = self._judge(sources, records, results)
+        self._planner.remember(plan.event_ids)
         _count(plan.records)
         _observe(plan.records)
         tracing.sent(plan.records, began)
 
-    def _plan(self, messages: list[Message]) -> Plan:
-        plan = Plan(messages=[], records=[], event_ids=[], poison=[])
-        seen: set[bytes] = set()
-        topics, source = self._names, settings.OUTBOX_SOURCE.encode()
-        for message, columns in self._ours(messages, plan):
+    def _plan_ahead(self, plan: Plan) -> None:
+        """Plan the next batch while the brokers take this one; if not now, its turn will come."""
+        if self._ahead:
             try:
-                event_id = columns.get("id") or b""
-                if event_id in seen or self._was_sent(event_id, columns):
-                    continue
-                record = record_of(
-                    message, columns, topics=topics, source=source, codec=self._codec
-                )
-            except Poison as exc:
-                plan.poison.append((message, exc))
-                continue
-            seen.add(event_id)
-            plan.messages.append(message)
-            plan.records.append(record)
-            plan.event_ids.append(event_id)
-        return plan
-
-    def _ours(self, messages: list[Message], plan: Plan) -> list[tuple[Message, dict[str, bytes]]]:
-        """Leave out what a relay sends."""
-        rows = []
-        relays = []
-        for message in messages:
-            try:
-                columns = columns_of(message)
-            except Poison as exc:
-                plan.poison.append((message, exc))
-                continue
-            rows.append((message, columns))
-            if columns.get("state") == PENDING:
-                relays.append(columns.get("id", b""))
-        if not relays:
-            return rows
-        taken = self._take_over(relays)
-        return [
-            (message, columns)
-            for message, columns in rows
-            if columns.get("state") != PENDING or columns.get("id") in taken
-        ]
-
-    def _was_sent(self, event_id: bytes, columns: dict[str, bytes]) -> bool:
-        topic = self._names.get(columns.get("topic", b""))
-        if topic is None:
-            return False
-        if topic not in self._recalled:
-            self._recent.add(self._tail([topic]))
-            self._recalled.add(topic)
-        if event_id not in self._recent:
-            return False
-        metrics.published.labels(topic, "repeated", "").inc()
-        return True
+                self._planned = self._planner.plan(self._ahead, plan.event_ids)
+            except Exception as exc:
+                if not is_outage(exc):
+                    raise
+                log.info("raw_rows_not_planned_ahead", error=str(exc))
 
     def _judge(
         self, sources: Sequence[Message], records: Sequence[Record], results: kafka.Results
@@ -328,15 +286,15 @@ class RawWorker:
             offset=raw.offset,
         )
 
-    def _go_back(self, messages: Sequence[Message], exc: Exception) -> None:
-        """Read the batch again after a while; no offset was committed."""
+    def _go_back(self, exc: Exception) -> None:
+        """Read what is in hand again after a while; no offset of it was committed."""
         self._outages += 1
         monitoring.outage("raw", exc)
         delay = spread(FIRST_DELAY_SECONDS, self._outages, LONGEST_OUTAGE_DELAY_SECONDS)
         say = log.error if isinstance(exc, SlotFault) else log.warning
         say("raw_worker_waits", error=str(exc), times=self._outages, delay=delay)
         first: dict[tuple[str, int], int] = {}
-        for message in messages:
+        for message in (*self._hand, *self._ahead):
             first.setdefault(_place(message), message.offset() or 0)
         for (topic, partition), offset in first.items():
             try:
@@ -344,26 +302,35 @@ class RawWorker:
             except KafkaException as lost:
                 # Somebody else has the partition by now, and reads it from the committed offset.
                 log.info("raw_partition_lost", partition=partition, error=str(lost))
+        self._ahead, self._planned = [], None
         self._stopping.wait(delay)
 
     def _on_assign(self, _: object, partitions: list[TopicPartition]) -> None:
         # Whoever had them may have died between sending and committing.
-        self._recalled.clear()
+        self._planner.recall()
         self._is_joined = True
         log.info("raw_partitions_assigned", partitions=[each.partition for each in partitions])
 
     def _on_revoke(self, _: object, partitions: list[TopicPartition]) -> None:
         self._commit(asynchronous=False)
-        for each in partitions:
-            self._done.pop((each.topic, each.partition), None)
+        lost = {(each.topic, each.partition) for each in partitions}
+        for place in lost:
+            self._done.pop(place, None)
+        # Whoever has them now reads these again.
+        self._hand = [message for message in self._hand if _place(message) not in lost]
+        self._ahead = [message for message in self._ahead if _place(message) not in lost]
+        self._planned = None
 
     def _commit(self, *, asynchronous: bool) -> None:
-        """Commit what is done; the last of several such requests is the one that counts."""
+        """Commit what is done since the last time."""
         if not self._done:
             return
         offsets = [TopicPartition(*place, offset) for place, offset in self._done.items()]
         try:
             self._client.commit(offsets=offsets, asynchronous=asynchronous)
+            # Never twice: by then the topic may have been deleted and made anew, whose first rows
+            # the old offset would pass over.
+            self._done.clear()
         except KafkaException as exc:
             # They will be read again, and known by their ids.
             log.warning("raw_offsets_not_committed", error=str(exc))
@@ -404,6 +371,10 @@ def _count(records: Sequence[Record]) -> None:
 
 def _place(message: Message) -> tuple[str, int]:
     return message.topic() or "", message.partition() or 0
+
+
+def _records(messages: Iterable[Message]) -> list[Message]:
+    return [message for message in messages if _is_record(message)]
 
 
 def _is_record(message: Message) -> bool:

@@ -12,7 +12,7 @@ from .codec import Codec
 from .dead_letters import Headers, Record
 from .failures import Poison
 from .reading import read_headers
-from .records import CONTENT_TYPE, NO_HEADERS, SPEC_VERSION, extra_headers, rfc3339
+from .records import CONTENT_TYPE, NO_HEADERS, SPEC_VERSION, rfc3339, with_extra
 
 UUID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 NUMBER = re.compile(rb"[1-9][0-9]{0,18}")
@@ -83,7 +83,7 @@ def record_of(
     except ValueError as exc:
         raise Poison("bad_row", f"A column cannot be read: {exc}") from exc
     if brought not in NO_HEADERS:
-        headers = tuple((dict(headers) | extra_headers(brought)).items())
+        headers = with_extra(headers, brought)
     value = codec.encode(topic, record, payload)
     return Record(topic=topic, key=key, value=value, headers=headers)
 

@@ -104,17 +104,26 @@ class Offsets:
         self._commit(lanes, asynchronous=True)
 
     def commit_now(self, places: Iterable[Place]) -> None:
-        """Tell the broker how far we are there, and wait until it knows."""
+        """Tell the broker how far we are there, unless it knows, and wait until it does.
+
+        To say it once more does harm if the topic was deleted and made anew meanwhile: its first
+        records would be passed over.
+        """
         lanes = [self._lanes[place] for place in places if place in self._lanes]
-        self._commit([lane for lane in lanes if lane.done is not None], asynchronous=False)
+        news = [lane for lane in lanes if lane.done not in {None, lane.acknowledged}]
+        self._commit(news, asynchronous=False)
 
     def answered(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         """Take note of the broker's answer to a commit, to repeat one that it refused."""
-        refused = [
-            lane
-            for each in partitions
-            if (error or each.error) and (lane := self._lanes.get((each.topic, each.partition)))
-        ]
+        refused = []
+        for each in partitions:
+            lane = self._lanes.get((each.topic, each.partition))
+            if lane is None:
+                continue
+            if error or each.error:
+                refused.append(lane)
+            else:
+                lane.acknowledged = each.offset
         if refused:
             self._repeat(refused, str(error or partitions[0].error))
 

@@ -73,11 +73,7 @@ def build_record(row: Row, codec: Codec, source: bytes = b"") -> Record:
         CONTENT_TYPE,
     )
     if row.headers not in NO_HEADERS:
-        extra = extra_headers(row.headers)
-        if extra.keys().isdisjoint(OWN_HEADERS):
-            headers += tuple(extra.items())
-        else:
-            headers = tuple((dict(headers) | extra).items())
+        headers = with_extra(headers, row.headers)
     return Record(
         row.topic, row.key.encode(), codec.encode(row.topic, row.record, row.payload), headers
     )
@@ -99,6 +95,18 @@ def rfc3339(instant: datetime) -> str:
     if instant.tzinfo is not UTC and instant.tzinfo is not None:
         instant = instant.astimezone(UTC)
     return f"{instant.isoformat(timespec='milliseconds')[:WITHOUT_OFFSET]}Z"
+
+
+def with_extra(headers: Headers, text: str) -> Headers:
+    """Add the headers that a row brings along; they replace our own of the same names.
+
+    Raises:
+        Poison: they are no JSON object of strings.
+    """
+    extra = extra_headers(text)
+    if extra.keys().isdisjoint(OWN_HEADERS):
+        return headers + tuple(extra.items())
+    return tuple((dict(headers) | extra).items())
 
 
 def extra_headers(text: str | bytes) -> dict[str, bytes]:

@@ -1,5 +1,7 @@
 """What a mark that fails leaves behind."""
 
+# ruff: noqa: ARG002 (fakes take what they are given)
+
 from __future__ import annotations
 
 import time

@@ -178,3 +178,13 @@ def test_a_copy_that_is_none_of_ours_is_a_record_like_any_other(place):
 )
 def test_a_tier_is_named_by_its_delay(delay, name):
     assert tier_name(delay) == name
+
+
+def test_an_offset_that_the_broker_has_is_not_committed_again_when_its_partition_goes():
+    offsets, client, _ = offsets_of(lane(0, done=5), lane(1, done=8))
+    offsets.commit()
+    offsets.answered(None, [TopicPartition("test.lamps", 0, 5)])
+
+    offsets.commit_now([("test.lamps", 0), ("test.lamps", 1)])
+
+    assert client.commits == [(0, 5, True), (1, 8, True), (1, 8, False)]
