@@ -217,13 +217,27 @@ class Sender:
         producer = self._own_producer()
         deadline = time.monotonic() + self._timeout
         blocked: dict[tuple[str, bytes | None], KafkaError] = {}
+        produce, note = producer.produce, flight.note
         for i, record in enumerate(flight.records):
-            if blocked and (record.topic, record.key) in blocked:
-                flight.errors[i] = blocked[record.topic, record.key]
+            topic, key, value, headers, *_ = record
+            if blocked and (topic, key) in blocked:
+                flight.errors[i] = blocked[topic, key]
                 continue
-            refused = self._enqueue(producer, record, partial(flight.note, i), deadline, waiting)
-            if refused is not None:
-                flight.errors[i] = blocked[record.topic, record.key] = refused
+            while True:
+                try:
+                    produce(topic, value, key, headers=[*headers], on_delivery=partial(note, i))
+                except BufferError:
+                    producer.poll(TICK_SECONDS)
+                    waiting()
+                    _check(deadline)
+                except KafkaException as exc:
+                    error: KafkaError = exc.args[0]
+                    if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001
+                        raise
+                    flight.errors[i] = blocked[topic, key] = error
+                    break
+                else:
+                    break
 
     def _wait_for_brokers(self, waiting: Callable[[], None]) -> None:
         deadline = time.monotonic() + self._timeout
@@ -285,35 +299,6 @@ class Sender:
         finally:
             single.close()
         return results
-
-    def _enqueue(
-        self,
-        producer: Producer,
-        record: Record,
-        report: Callable[[KafkaError | None, Message], None],
-        deadline: float,
-        waiting: Callable[[], None],
-    ) -> KafkaError | None:
-        while True:
-            try:
-                producer.produce(
-                    record.topic,
-                    key=record.key,
-                    value=record.value,
-                    headers=list(record.headers),
-                    on_delivery=report,
-                )
-            except BufferError:
-                producer.poll(TICK_SECONDS)
-                waiting()
-                _check(deadline)
-            except KafkaException as exc:
-                error: KafkaError = exc.args[0]
-                if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001
-                    raise
-                return error
-            else:
-                return None
 
     def _own_producer(self) -> Producer:
         pid = os.getpid()

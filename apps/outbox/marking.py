@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING
 
 from .aside import Aside
@@ -29,6 +30,7 @@ class Marker:
         self._most = most
         self._aside = Aside("marker")
         self._running: Future[None] | None = None
+        self._begun = Settlement()
         self._next = Settlement()
         # Whether rows that were sent may be left unmarked: their mark has failed, or half of it.
         self._has_failed = False
@@ -36,6 +38,11 @@ class Marker:
     def add(self, settlement: Settlement) -> None:
         """Take rows to mark with the next start."""
         self._next.add(settlement)
+
+    def unmarked(self) -> set[uuid.UUID]:
+        """Return the rows that were sent, but may be found waiting still."""
+        begun = self._begun.published if self._running is not None else []
+        return {*begun, *self._next.published}
 
     def start(self) -> None:
         """Begin to mark, unless that is still going on for earlier rows.
@@ -50,8 +57,8 @@ class Marker:
                 return
             self._collect()
         if self._next:
-            settlement, self._next = self._next, Settlement()
-            self._running = self._aside.do(self._mark, self._members.owner, settlement)
+            self._begun, self._next = self._next, Settlement()
+            self._running = self._aside.do(self._mark, self._members.owner, self._begun)
 
     def finish(self) -> bool:
         """Wait until all rows are marked, and say whether there were any; raises as `start`."""
@@ -61,6 +68,11 @@ class Marker:
             self.start()
             did_work = True
         return did_work
+
+    @property
+    def has_exceptions(self) -> bool:
+        """Whether rows are to be marked otherwise than as published."""
+        return any(each.dead or each.delayed for each in (self._begun, self._next))
 
     def forget(self) -> bool:
         """Let end what was begun, drop the rest, and say whether anything is left unmarked."""
@@ -79,7 +91,7 @@ class Marker:
         if running is not None:
             self._has_failed = True
             running.result()
-            self._has_failed = False
+            self._has_failed, self._begun = False, Settlement()
 
     def _mark(self, owner: str, settlement: Settlement) -> None:
         asked_at = self._members.clock()

@@ -30,13 +30,14 @@ from .context import correlation_id
 from .dead_letters import Failure, Headers, Record, Stage
 from .failures import Poison, Unavailable, is_outage
 from .judging import OBSERVED_ROWS
+from .outbound import Outbound
 from .provisioning import RAW
 from .raw_planning import Plan, Planner
 from .reading import to_record
 from .receiver import LONGEST_EVENT_ID
 from .recent import ids_at_the_tail
 from .registry import Registry
-from .relay import FIRST_DELAY_SECONDS, REFUSED_FOR_GOOD, Outbound
+from .relay import FIRST_DELAY_SECONDS, REFUSED_FOR_GOOD
 from .topics import dead_letter_topic
 from .worker import liveness, spread
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import structlog
 from django.db import close_old_connections
@@ -22,22 +22,23 @@ from . import metrics, monitoring, tracing
 from .aside import Aside
 from .codec import Codec
 from .conf import settings
-from .dead_letters import Record, Send
 from .failures import ErrorKind, LeaseLost, is_outage, kind_of
 from .judging import FIRST_DELAY_SECONDS, REFUSED_FOR_GOOD, Judge, Place, Plan
-from .kafka import Flight, Results, Sender
+from .kafka import Flight, Sender
 from .marking import Marker
 from .membership import LEASE_SECONDS, LOOK_SECONDS, Membership, process_name
+from .outbound import Outbound
+from .paging import beyond, turn
 from .records import Row
 from .registry import Registry
-from .stores import LAST_VERSION, Page, Settlement, Share, Store, open_store
+from .stores import Page, Settlement, Share, Store, open_store
 from .tail import read_event_ids
 from .worker import liveness, spread
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-__all__ = ("FIRST_DELAY_SECONDS", "REFUSED_FOR_GOOD", "Outbound", "Relay", "build_relay")
+__all__ = ("FIRST_DELAY_SECONDS", "REFUSED_FOR_GOOD", "Relay", "build_relay")
 log = structlog.get_logger(__name__)
 
 BATCH = 2_000
@@ -46,20 +47,6 @@ LONGEST_PAUSE_SECONDS = 5.0
 MOST_KNOWN = 50_000
 LONGEST_OUTAGE_DELAY_SECONDS = 5.0
 CAPTURED_LOOK_SECONDS = 10.0
-
-
-class Outbound(Protocol):
-    """What is used of `kafka.Sender`."""
-
-    def adopt(self, owner: str) -> None: ...
-    def fence(self, owner: str) -> None: ...
-    def begin(self, records: Sequence[Record], *, waiting: Callable[[], None]) -> Flight: ...
-    def land(self, flight: Flight, *, waiting: Callable[[], None]) -> Results: ...
-    def send(self, records: Sequence[Record], *, waiting: Callable[[], None]) -> Results: ...
-    def abandon(self) -> None: ...
-    @property
-    def send_one(self) -> Send: ...
-    def close(self) -> None: ...
 
 
 Tail = Callable[..., set[uuid.UUID]]
@@ -117,6 +104,7 @@ class Relay:
         self._began = 0
         # Slots of which somebody may have sent rows that are not marked, and what was found so.
         self._doubtful: set[int] = set()
+        self._unmarked: set[uuid.UUID] = set()
         self._sent: set[uuid.UUID] = set()
         self._has_early = False
         self._is_cut = False
@@ -142,6 +130,7 @@ class Relay:
         try:
             while not self._stopping.is_set():
                 self._round()
+            self._end()
         finally:
             self.close()
 
@@ -158,16 +147,7 @@ class Relay:
             LeaseLost: the others count this relay as dead.
             Exception: a server is away, which `is_outage` tells, or something is wrong.
         """
-        try:
-            return self._publish_all()
-        except LeaseLost:
-            metrics.lease_lost.inc()
-            self._forget_work()
-            self._members.forget()
-            raise
-        except BaseException:
-            self._forget_work()
-            raise
+        return self._try(lambda: self._publish_all() | self._marker.finish())
 
     def close(self) -> None:
         """Let go of everything, so that other relays may begin at once."""
@@ -190,7 +170,9 @@ class Relay:
         self._alive()
         close_old_connections()
         try:
-            if not self.run_once():
+            # Rows are read while those before them are marked.
+            if not self._try(self._publish_all):
+                self._try(self._marker.finish)
                 self._wait()
         except LeaseLost as exc:
             log.warning("relay_lease_lost", owner=str(exc), error_kind=ErrorKind.FENCED)
@@ -202,6 +184,28 @@ class Relay:
         else:
             self._outages = 0
             monitoring.well()
+
+    def _try(self, work: Callable[[], bool]) -> bool:
+        """Do the work; if it fails, forget what is in hand, and the membership if that is lost."""
+        try:
+            return work()
+        except LeaseLost:
+            metrics.lease_lost.inc()
+            self._forget_work()
+            self._members.forget()
+            raise
+        except BaseException:
+            self._forget_work()
+            raise
+
+    def _end(self) -> None:
+        """Mark what was sent last."""
+        try:
+            self._try(self._marker.finish)
+        except Exception as exc:
+            if not is_outage(exc) and not isinstance(exc, LeaseLost):
+                raise
+            log.warning("relay_rows_not_marked", error=str(exc))
 
     def _wait(self) -> None:
         """Wait for new rows, looking about once a second who else is there."""
@@ -235,6 +239,8 @@ class Relay:
 
     def _publish_all(self) -> bool:
         self._members.look()
+        if self._members.is_unbalanced or self._marker.has_exceptions:
+            self._marker.finish()
         if self._members.is_unbalanced:
             self._members.share_out()
             self._doubtful |= self._members.orphans
@@ -247,12 +253,13 @@ class Relay:
         if self._doubtful:
             self._read_tail()
         self._has_early = self._is_cut = False
+        # From before the first read, which finds no row that is marked by then.
+        self._unmarked = self._marker.unmarked()
         did_work = False
         for share in self._members.shares:
             did_work |= self._go_through(share)
             if self._is_cut:
                 break
-        did_work |= self._marker.finish()
         if not self._is_cut:
             self._sent = set()
         return did_work or self._is_cut
@@ -266,13 +273,15 @@ class Relay:
         ahead: Future[list[Row]] | None = None
         read = self._store.pending(Page(share.first), share.last, limit)
         while True:
-            rows = [row for row in read if row.event_id not in edge] if edge else read
+            rows = beyond(edge, read)
+            if self._unmarked:
+                rows = [row for row in rows if row.event_id not in self._unmarked]
             plan = self._judge.plan(rows, stuck, self._sent)
             self._has_early |= plan.has_early
             if len(read) < limit:
                 ahead = None
             else:
-                page, edge = _turn(read, plan.blocked | stuck)
+                page, edge = turn(read, plan.blocked | stuck)
                 limit = self._batch + len(edge)
                 ahead = self._reader.do(self._store.pending, page, share.last, limit)
             did_work |= self._land(stuck)
@@ -379,17 +388,3 @@ def build_relay() -> Relay:
         owner=process_name(),
         alive=liveness(),
     )
-
-
-def _turn(read: list[Row], blocked: set[Place]) -> tuple[Page, frozenset[uuid.UUID]]:
-    """Return where to read on, and the rows there that were read already.
-
-    Two aggregates of different types may share an id, and a page may end between their rows. A key
-    that stands still must not hold the page, however many rows it has.
-    """
-    last = read[-1]
-    if last.place in blocked:
-        return Page(last.slot, last.aggregate_id, LAST_VERSION), frozenset()
-    page = Page(last.slot, last.aggregate_id, last.version)
-    edge = (row.event_id for row in read if Page(row.slot, row.aggregate_id, row.version) == page)
-    return page, frozenset(edge)
