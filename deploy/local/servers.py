@@ -187,7 +187,7 @@ def prepare_kafka(config: Config) -> None:
             "kafka's storage tool",
             *java(config, "kafka", "256m"),
             *("-cp", fetch.classpath(config.cache, "kafka"), "kafka.tools.StorageTool"),
-            *("format", "--cluster-id", config.secrets["KAFKA_CLUSTER_ID"]),
+            *("format", f"--cluster-id={config.secrets['KAFKA_CLUSTER_ID']}"),
             *("--config", str(config.generated / "kafka.properties")),
         )
 
