@@ -95,5 +95,5 @@ class Marker:
 
     def _mark(self, owner: str, settlement: Settlement) -> None:
         asked_at = self._members.clock()
-        self._store.settle(owner, self._members.seconds, settlement)
-        self._members.renewed(asked_at)
+        if self._store.settle(owner, self._members.seconds, settlement):
+            self._members.renewed(asked_at)

@@ -109,8 +109,12 @@ class Store(Protocol):
         """Read rows that wait, from one moment, by slot, aggregate and version."""
         ...
 
-    def settle(self, owner: str, seconds: float, settlement: Settlement) -> None:
-        """Note what became of the rows and stay a member, both or neither; raises LeaseLost."""
+    def settle(self, owner: str, seconds: float, settlement: Settlement) -> bool:
+        """Note what became of the rows, and say whether that has renewed the lease.
+
+        Raises:
+            LeaseLost: the relay is no member any more; nothing was noted.
+        """
         ...
 
     def backlog(self, slots: Sequence[int]) -> Mapping[str, datetime]:

@@ -43,6 +43,8 @@ class MongoStore:
     def __init__(self) -> None:
         self._stream: CollectionChangeStream[Document] | None = None
         self._watched: tuple[Share, ...] = ()
+        # Whose lease ends when, as was seen last: to renew it for each batch costs a second write.
+        self._lease = "", datetime.min.replace(tzinfo=UTC)
 
     def join(self, owner: str, seconds: float) -> None:
         slots = _slots()
@@ -58,7 +60,7 @@ class MongoStore:
         )
 
     def renew(self, owner: str, seconds: float) -> None:
-        _hold(owner, seconds, None)
+        self._lease = owner, _hold(owner, seconds, None)
 
     def members(self) -> list[Member]:
         found = _members().find({}, {"is_over": IS_OVER}, sort=[("_id", ASCENDING)])
@@ -98,7 +100,7 @@ class MongoStore:
                 raise Unavailable(str(exc)) from exc
             raise
 
-    def settle(self, owner: str, seconds: float, settlement: Settlement) -> None:
+    def settle(self, owner: str, seconds: float, settlement: Settlement) -> bool:
         """See `Store`. What was only published is marked without a transaction.
 
         In a transaction MongoDB 6 reads the collection's whole catalog entry anew for every row and
@@ -107,10 +109,16 @@ class MongoStore:
         """
         if settlement.dead or settlement.delayed:
             run_in_transaction(lambda: self._settle(owner, seconds, settlement))
-            return
-        until = _hold(owner, seconds, None)
-        if settlement.published:
-            _publish_before(until, seconds / 2, owner, settlement.published)
+            return True
+        known_owner, until = self._lease
+        published = settlement.published
+        if known_owner == owner and _publish_before(until, seconds / 2, published):
+            return False
+        self.renew(owner, seconds)
+        _, until = self._lease
+        if not _publish_before(until, seconds / 2, published):
+            raise LeaseLost(owner)
+        return True
 
     def backlog(self, slots: Sequence[int]) -> Mapping[str, datetime]:
         found = _events().aggregate(
@@ -234,15 +242,14 @@ def _hold(owner: str, seconds: float, session: Any) -> datetime:  # noqa: ANN401
     return until
 
 
-def _publish_before(
-    until: datetime, spare: float, owner: str, published: Sequence[uuid.UUID]
-) -> None:
-    """Mark rows, unless the lease that ends then is within its last seconds already.
+def _publish_before(until: datetime, spare: float, published: Sequence[uuid.UUID]) -> bool:
+    """Mark rows, unless the lease that ends then is within its last seconds: say whether.
 
     Raises:
-        LeaseLost: it is, and nothing was marked.
         PyMongoError: the server is away or took too long; some may be marked.
     """
+    if not published:
+        return True
     rows = {"_id": {"$in": [each.hex for each in published]}} | PENDING
     in_time = {"$expr": {"$lt": ["$$NOW", until - timedelta(seconds=spare)]}}
     marks = {"$set": {"state": "published"}, "$currentDate": {"published_at": True}}
@@ -251,9 +258,10 @@ def _publish_before(
         marked = _events().update_many(rows | in_time, marks, hint=BY_ID).matched_count
     if marked < len(published):
         if _events().find_one(rows, {"_id": 1}) is not None:
-            raise LeaseLost(owner)
+            return False
         # A person has discarded one of them meanwhile.
         run_in_transaction(lambda: sent_after_all(published))
+    return True
 
 
 def _session() -> Any:  # noqa: ANN401 (the engine's own attribute)

@@ -125,8 +125,9 @@ class PostgresStore:
             for values in found
         ]
 
-    def settle(self, owner: str, seconds: float, settlement: Settlement) -> None:
+    def settle(self, owner: str, seconds: float, settlement: Settlement) -> bool:
         run_in_transaction(lambda: self._settle(owner, seconds, settlement))
+        return True
 
     def backlog(self, slots: Sequence[int]) -> Mapping[str, datetime]:
         return dict(_fetch(BACKLOG, slots=list(slots)))
