@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Min
 
 from apps.auth.events import (
     OrderCancelled,
@@ -15,6 +16,7 @@ from apps.auth.events import (
     OrderFact,
     PaymentRefunded,
 )
+from apps.auth.mail import metrics
 from apps.auth.models import Mail
 from apps.core.errors import Conflict
 from apps.outbox.context import current_trace
@@ -75,6 +77,16 @@ def prune(*, older_than: timedelta, now: datetime) -> int:
     """Remove what ended and was queued so long ago; return how many mails that was."""
     ended = Mail.objects.filter(due_at=None, queued_at__lt=now - older_than)
     return ended.delete()[0]
+
+
+def set_gauges() -> None:
+    """Measure the queue."""
+    unsent = Mail.objects.filter(state__in=(Mail.State.QUEUED, Mail.State.SENDING))
+    first = unsent.aggregate(first=Min("queued_at"))["first"]
+    age = 0 if first is None else (datetime.now(UTC) - first).total_seconds()
+    metrics.waiting.set(unsent.count())
+    metrics.oldest.set(age)
+    metrics.given_up.set(Mail.objects.filter(state=Mail.State.GIVEN_UP).count())
 
 
 @transactional

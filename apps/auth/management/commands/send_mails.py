@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.mail import get_connection
 
-from apps.auth.mail import metrics
+from apps.auth.mail.queueing import set_gauges
 from apps.auth.management.mailer import Mailer
 from apps.outbox.management.base import OutboxCommand
 from apps.outbox.monitoring import store_gauges
@@ -25,4 +25,4 @@ class Command(OutboxCommand):
 
     def handle(self, *_args: Any, **_options: Any) -> None:  # noqa: ANN401
         mailer = Mailer(get_connection(**settings.MAIL_TRANSPORT), alive=liveness())
-        run_until_signalled(mailer, gauges=store_gauges(metrics.set_gauges))
+        run_until_signalled(mailer, gauges=store_gauges(set_gauges))

@@ -97,14 +97,14 @@ def test_due_mails_are_found_by_an_index():
 
 
 def test_what_waits_and_what_was_given_up_is_measured_by_an_index():
-    metrics.set_gauges()
+    queueing.set_gauges()
     waiting, given_up = metrics.waiting._value.get(), metrics.given_up._value.get()
     story, other = Story(), Story()
     story.reserve()
     other.reserve()
     other.mail.give_up(why="Nobody answered.")
 
-    metrics.set_gauges()
+    queueing.set_gauges()
 
     assert metrics.waiting._value.get() == waiting + 1
     assert metrics.given_up._value.get() == given_up + 1
