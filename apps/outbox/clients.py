@@ -23,6 +23,7 @@ def client_settings() -> dict[str, Any]:
         "error_cb": _log_error,
         "log_level": 2,
         "reconnect.backoff.max.ms": 2000,
+        **settings.KAFKA_SECURITY,
     }
 
 

@@ -25,6 +25,9 @@ class Defaults:
     SCHEMA_REGISTRY_URL: str
     OUTBOX_TOPICS: Sequence[Topic]
 
+    KAFKA_SECURITY: Mapping[str, str] = {}
+    SCHEMA_REGISTRY_SECURITY: Mapping[str, str] = {}
+
     OUTBOX_TRANSPORT: str = "relay"
     OUTBOX_RELAY_FENCING: str = "lease"
     OUTBOX_RETENTION_SECONDS: int = 7 * DAY
@@ -41,6 +44,7 @@ class Defaults:
     INBOX_RETENTION_SECONDS: int = 30 * DAY
 
     METRICS_ADDRESS: str = ""
+    STORE_GAUGES: str = ""
     LIVENESS_FILE: str = ""
     LIVENESS_SECONDS: int = 60
     STOP_GRACE_SECONDS: int = 25

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -39,7 +39,7 @@ HEADERS = (
 HANDED_OVER = "The rows from before the replication slot were handed to the relay."
 TIMEOUT_SECONDS = 90.0
 POLL_SECONDS = 0.5
-REQUEST_TIMEOUT_SECONDS = 10.0
+REQUEST_TIMEOUT_SECONDS = 60.0  # Connect itself gives up after 90
 
 
 class ConnectorFailed(Exception):
@@ -171,9 +171,7 @@ class Connect:
         """Put the configuration in place, and return whether it is different from before."""
         if self.running_configuration() == wanted:
             return False
-        answer = self._patiently(lambda: self._http.put(f"{self._path}/config", json=wanted))
-        if answer.is_error:
-            _refuse(answer)
+        self._ask("PUT", f"{self._path}/config", wanted)
         return True
 
     def await_running(self, timeout: float = TIMEOUT_SECONDS) -> None:
@@ -204,11 +202,9 @@ class Connect:
 
     def running_configuration(self) -> dict[str, str] | None:
         """Return the connector's configuration as Connect has it; None without a connector."""
-        answer = self._http.get(f"{self._path}/config")
+        answer = self._ask("GET", f"{self._path}/config", may_lack=True)
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return None
-        if answer.is_error:
-            _refuse(answer)
         return {name: value for name, value in answer.json().items() if name != "name"}
 
     def states(self) -> list[str]:
@@ -217,6 +213,10 @@ class Connect:
         status = answer.json() if answer.status_code == HTTPStatus.OK else {}
         parts = [status["connector"], *status["tasks"]] if status else []
         return [part["state"] for part in parts]
+
+    def is_stopped(self) -> bool:
+        """Whether the connector was stopped, or was made so and never started."""
+        return self.states()[:1] == ["STOPPED"]
 
     def plugin_version(self) -> str | None:
         """Return the version of Debezium's connector; None if Connect has none."""
@@ -245,11 +245,9 @@ class Connect:
         Raises:
             ConnectorFailed: it does not stop.
         """
-        answer = self._patiently(lambda: self._http.put(f"{self._path}/stop"))
+        answer = self._ask("PUT", f"{self._path}/stop", may_lack=True)
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return
-        if answer.is_error:
-            _refuse(answer)
         deadline = time.monotonic() + TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             status = self._http.get(f"{self._path}/status").json()
@@ -263,22 +261,17 @@ class Connect:
 
         The position of another slot would stop it, or pass over rows.
         """
+        # To make one that is there already is a conflict as well, which no patience ends.
+        if self.running_configuration() is None:
+            body = {"name": self._name, "config": wanted, "initial_state": "STOPPED"}
+            self._ask("POST", "/connectors", body)
         self.stop()
-        body = {"name": self._name, "config": wanted, "initial_state": "STOPPED"}
-        answer = self._patiently(lambda: self._http.post("/connectors", json=body))
-        if answer.status_code != HTTPStatus.CONFLICT and answer.is_error:
-            _refuse(answer)
-        self.stop()
-        forgotten = self._patiently(lambda: self._http.delete(f"{self._path}/offsets"))
-        if forgotten.is_error:
-            _refuse(forgotten)
+        self._ask("DELETE", f"{self._path}/offsets")
         self.apply(wanted)
         self.resume()
 
     def resume(self) -> None:
-        answer = self._http.put(f"{self._path}/resume")
-        if answer.is_error:
-            _refuse(answer)
+        self._ask("PUT", f"{self._path}/resume")
 
     def delete(self) -> None:
         """Remove the connector; the slot goes on keeping rows."""
@@ -287,18 +280,39 @@ class Connect:
     def close(self) -> None:
         self._http.close()
 
-    def _patiently(self, request: Callable[[], httpx.Response]) -> httpx.Response:
-        """Repeat the request while Connect's workers agree on who does what."""
+    def _ask(
+        self,
+        method: str,
+        address: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        may_lack: bool = False,
+    ) -> httpx.Response:
+        """Ask again while Connect's workers agree on who does what, and return the answer.
+
+        Raises:
+            ConnectorFailed: it refuses; that there is no connector is an answer if it may lack.
+        """
         deadline = time.monotonic() + TIMEOUT_SECONDS
         while True:
-            answer = request()
-            if answer.status_code != HTTPStatus.CONFLICT or time.monotonic() > deadline:
-                return answer
+            answer = self._http.request(method, address, json=body)
+            if not _is_rebalancing(answer) or time.monotonic() > deadline:
+                break
             time.sleep(POLL_SECONDS)
+        if answer.is_error and not (may_lack and answer.status_code == HTTPStatus.NOT_FOUND):
+            _refuse(answer)
+        return answer
 
 
 def connect_from_settings() -> Connect:
     return Connect(settings.CONNECT_URL, settings.OUTBOX_CONNECTOR)
+
+
+def _is_rebalancing(answer: httpx.Response) -> bool:
+    """Say whether Connect only has to agree with itself first; it says so by two statuses."""
+    return answer.status_code == HTTPStatus.CONFLICT or (
+        answer.status_code == HTTPStatus.INTERNAL_SERVER_ERROR and "rebalance" in answer.text
+    )
 
 
 def _refuse(answer: httpx.Response) -> None:

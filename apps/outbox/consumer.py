@@ -381,7 +381,9 @@ def build_consumer() -> Consumer:
     group = settings.CONSUMER_GROUP
     send = kafka.Sender(timeout=SEND_TIMEOUT).send_one
     answers = Answers()
-    client = kafka.consumer(group, **CLIENT_OPTIONS, on_commit=answers)
+    client = kafka.consumer(
+        group, **CLIENT_OPTIONS, on_commit=answers, stats_cb=reading.lag_listener(group)
+    )
     return Consumer(
         group,
         receiver.Receiver(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import count, groupby
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 from django.db import IntegrityError
 from django.utils import timezone
 
+from .dead_letters import Headers
 from .models import ReceivedEvent
 from .transactions import run_in_transaction, transactional
 
@@ -32,6 +34,13 @@ class Message:
     offset: int
     key: str
     event: Any
+    raw_headers: Headers = ()
+    """As the record has them."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The record's headers as text; one that is none has replacement characters."""
+        return {name: (value or b"").decode("utf-8", "replace") for name, value in self.raw_headers}
 
     @property
     def inbox_id(self) -> str:
@@ -39,6 +48,26 @@ class Message:
 
 
 Handler = Callable[[Any], None]
+
+_handled: ContextVar[Message] = ContextVar("handled")
+
+
+def current_message() -> Message:
+    """Return the message whose event the handler was given: where it came from, and its headers.
+
+    Raises:
+        LookupError: no event is being handled, or several are at once (`Together`).
+    """
+    return _handled.get()
+
+
+@contextmanager
+def _handling(message: Message) -> Iterator[None]:
+    token = _handled.set(message)
+    try:
+        yield
+    finally:
+        _handled.reset(token)
 
 
 class Together:
@@ -193,7 +222,8 @@ def _handle(
         case []:
             return
         case [work]:
-            work.handler(work.message.event)
+            with _handling(work.message):
+                work.handler(work.message.event)
         case [Work(together=Together() as together), *_]:
             messages = [work.message for work in works]
             with around(messages):
@@ -203,7 +233,8 @@ def _handle(
 @transactional
 def _receive(message: Message, handler: Handler, also: Callable[[], object]) -> None:
     _note(message).save(force_insert=True)
-    handler(message.event)
+    with _handling(message):
+        handler(message.event)
     also()
 
 

@@ -49,5 +49,10 @@ inbox_duplicates = Counter("inbox_duplicates", "Events that had taken effect bef
 version_gaps = Counter(
     "inbox_version_gaps", "Events that came without the version before theirs.", ("group", "topic")
 )
+consumer_lag = Gauge(
+    "consumer_lag",
+    "Records of this consumer's partitions that it has not read.",
+    ("group", "topic"),
+)
 retry_tier = Counter("consumer_retry_tier", "Records put into a retry tier.", ("group", "tier"))
 redriven = Counter("outbox_redriven", "Dead letters sent again.", ("stage",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import methodcaller
 from typing import Any, Protocol
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
+from . import metrics
 from .dead_letters import Record
 from .lanes import Lane
 from .receiver import Outcome
@@ -22,6 +24,8 @@ Place = tuple[str, int]
 read_headers = methodcaller("headers")
 
 CLIENT_OPTIONS: dict[str, Any] = {
+    # How often the client tells how far behind it is (lag_listener).
+    "statistics.interval.ms": 10_000,
     # Only the partitions that move stop, instead of all of them at each change of the group.
     "partition.assignment.strategy": "cooperative-sticky",
     # A new record ends the wait at once; a resumed partition is only asked for after it.
@@ -29,6 +33,18 @@ CLIENT_OPTIONS: dict[str, Any] = {
     # How soon a topic is seen that was made after the consumer.
     "topic.metadata.refresh.interval.ms": 10_000,
 }
+
+
+def lag_listener(group: str) -> Callable[[str], None]:
+    """Return what takes the client's statistics and tells how far behind the group's reader is."""
+
+    def listen(statistics: str) -> None:
+        for topic, facts in json.loads(statistics)["topics"].items():
+            # -1: the partition is another's, or nothing is known of it yet.
+            behind = [each["consumer_lag"] for each in facts["partitions"].values()]
+            metrics.consumer_lag.labels(group, topic).set(sum(max(0, each) for each in behind))
+
+    return listen
 
 
 class Client(Protocol):

@@ -162,6 +162,7 @@ class Receiver:
             offset=record.offset or 0,
             key=_text(record.key),
             event=build(event_class, fields),
+            raw_headers=record.headers,
         )
 
         def handle(event: Any) -> None:  # noqa: ANN401 (any event)

@@ -51,14 +51,23 @@ def subjects() -> Iterator[tuple[str, LocalSchema]]:
     """Yield each subject with its schema: those of a topic's namespace belong to the topic.
 
     Raises:
-        ValueError: a schema belongs to no topic.
+        ValueError: a schema belongs to no topic, or to more than one.
     """
-    topics = {topic.avro_namespace: topic.name for topic in settings.OUTBOX_TOPICS}
+    topics: dict[str, str] = {}
+    for topic in settings.OUTBOX_TOPICS:
+        namespace = topic.avro_namespace
+        for held in [f"{namespace}.{name}" for name in topic.records] or [namespace]:
+            other = topics.setdefault(held, topic.name)
+            if other != topic.name:
+                raise ValueError(
+                    f"{other} and {topic.name} both hold {held}. Name the records of one of them."
+                )
     for name, schema in local_schemas().items():
         namespace = name.rpartition(".")[0]
-        if namespace not in topics:
+        topic_name = topics.get(name) or topics.get(namespace)
+        if topic_name is None:
             raise ValueError(f"{schema.path}: no topic of OUTBOX_TOPICS holds {namespace}.")
-        yield subject_of(topics[namespace], name), schema
+        yield subject_of(topic_name, name), schema
 
 
 def plan(registry: Registry) -> list[Plan]:

@@ -47,6 +47,7 @@ class Registry:
                     "timeout": TIMEOUT_SECONDS,
                     # Whoever waits for the registry does so in a loop that can be stopped.
                     "max.retries": 1,
+                    **settings.SCHEMA_REGISTRY_SECURITY,
                 }
             )
         )

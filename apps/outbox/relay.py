@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ("FIRST_DELAY_SECONDS", "REFUSED_FOR_GOOD", "Relay", "build_relay")
 log = structlog.get_logger(__name__)
 
-BATCH = 2_000
+BATCH = 1_000
 # What a lost wake-up costs at the most; rows that are to be tried again are looked for more often.
 LONGEST_PAUSE_SECONDS = 5.0
 MOST_KNOWN = 50_000

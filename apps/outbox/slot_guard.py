@@ -64,7 +64,11 @@ class SlotReport:
 
 @dataclass(frozen=True, kw_only=True)
 class Sight:
-    """The slot and its server at one moment."""
+    """The slot and its server at one moment.
+
+    Args:
+        insert_lsn: how far the server's log was written, before anything else was looked at.
+    """
 
     at: datetime
     insert_lsn: str
@@ -93,13 +97,15 @@ def observe(*, connect_offset: Callable[[], int | None] | None = None) -> SlotRe
         return None
     name = slot_name(settings.OUTBOX_CONNECTOR)
     sight = look(name)
-    # After the slot: what Connect confirms comes first, so that it is never behind the slot.
+    # Connect confirms behind the server's log and before the slot. So the slot is looked at before
+    # Connect, and the end of the log after it: both may go on meanwhile.
     offset = (connect_offset or confirmed_by_connect)()
+    written_lsn = look(name).insert_lsn
     known = ReplicationSlot.objects.filter(pk=name).first()
     if known is None:
         known = adopt(name) if sight.exists else None
     else:
-        _compare(known, sight, offset)
+        _compare(known, sight, offset, written_lsn)
     report = SlotReport(
         name=name,
         lag_bytes=sight.lag_bytes,
@@ -197,11 +203,11 @@ def number(lsn: str) -> int:
     return (int(high, 16) << 32) | int(low, 16)
 
 
-def _compare(known: ReplicationSlot, sight: Sight, offset: int | None) -> None:
+def _compare(known: ReplicationSlot, sight: Sight, offset: int | None, written_lsn: str) -> None:
     """Set the slot's fault if there is one, and take note of how far it is."""
     facts = known.facts
     mark = orjson.loads(facts)["mark"]
-    known.fault = known.fault or _fault(orjson.loads(facts), sight, offset)
+    known.fault = known.fault or _fault(orjson.loads(facts), sight, offset, written_lsn)
     if not known.fault:
         if sight.mark != mark and offset is not None:
             # The server crashed and took the mark along. Connect has confirmed all up to the slot.
@@ -228,7 +234,7 @@ def _compare(known: ReplicationSlot, sight: Sight, offset: int | None) -> None:
         known.refresh_from_db()
 
 
-def _fault(facts: dict[str, str], sight: Sight, offset: int | None) -> str:
+def _fault(facts: dict[str, str], sight: Sight, offset: int | None, written_lsn: str) -> str:
     if not sight.exists:
         return "The replication slot is gone: rows committed since then were not kept for it."
     if sight.wal_status == "lost" or not sight.confirmed_lsn:
@@ -246,7 +252,7 @@ def _fault(facts: dict[str, str], sight: Sight, offset: int | None) -> str:
             f"The slot stands at {sight.confirmed_lsn}, further than Connect has confirmed: it was "
             "made again or moved by hand, and rows in between were passed over."
         )
-    if offset is not None and offset > number(sight.insert_lsn):
+    if offset is not None and offset > number(written_lsn):
         return (
             "Connect has confirmed what this server has not written yet: it was restored from an "
             "earlier time, and Debezium would pass over its new rows."

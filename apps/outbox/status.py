@@ -18,6 +18,7 @@ from django.db import connection
 from django.db.models import Count, F, Min, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from . import kafka, metrics, offsets, slot_guard
 from .conf import settings
@@ -204,6 +205,8 @@ def set_gauges() -> None:
         depths[each.stage] += each.count
     for stage, depth in depths.items():
         metrics.dlq_depth.labels(stage).set(depth)
+    if settings.STORE_GAUGES:
+        import_string(settings.STORE_GAUGES)()
 
 
 def waiting_rows() -> QuerySet[OutboxEvent]:

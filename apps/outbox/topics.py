@@ -20,6 +20,8 @@ class Topic:
         retention_ms: how long records stay; -1 keeps them for good, for read models to rebuild.
         meaning: one line for a person.
         namespace: the Avro namespace of its records, if it is not the topic's name.
+        records: the names of its records, where a namespace is shared out among several topics;
+            the one without gets what the others do not name.
         on_poison: what becomes of a key whose next event can never be sent. By "dead_letter" the
             event becomes a dead letter, and the key goes on without it; by "block" the key stands
             still, with the error on its row, until an operator acts.
@@ -30,6 +32,7 @@ class Topic:
     meaning: str
     retention_ms: int = FOREVER
     namespace: str = ""
+    records: tuple[str, ...] = ()
     on_poison: Literal["dead_letter", "block"] = "dead_letter"
 
     @property

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+import structlog
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Link, ProxyTracerProvider, Span, SpanKind
@@ -49,6 +50,35 @@ def serving(name: str, given: Trace, attributes: Attributes) -> Iterator[Span]:
         given = replace(given, traceparent=begun)
     with _spanned(name, given, SpanKind.SERVER, attributes) as span:
         yield span
+
+
+@contextmanager
+def resuming(name: str, begun: Trace, **log_fields: str) -> Iterator[None]:
+    """Run the block as a part of work that began earlier and has waited, in a database say.
+
+    Its span is a child of the span in which that work began, and links to the span that it takes
+    over from, such as the request that woke it up. Where the work in hand is in that trace anyway,
+    its own span stays the parent.
+
+    Args:
+        name: of the span, such as "settle payment".
+        begun: what the work belongs to, as it was remembered. Without a valid traceparent (it was
+            remembered by an older release, say) the work in hand keeps its own.
+        log_fields: more to put into the log lines, such as order_id.
+    """
+    now = current_trace()
+    if begun.trace_id == now.trace_id or not TRACEPARENT.fullmatch(begun.traceparent):
+        begun = replace(begun, traceparent=now.traceparent, tracestate=now.tracestate)
+        with traced(begun, **log_fields):
+            yield
+        return
+    active = trace.get_current_span().get_span_context()
+    links = [Link(active)] if active.is_valid else []
+    with (
+        _spanned(name, begun, SpanKind.INTERNAL, {}, links),
+        structlog.contextvars.bound_contextvars(**log_fields),
+    ):
+        yield
 
 
 @contextmanager

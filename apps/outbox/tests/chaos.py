@@ -34,6 +34,8 @@ BATCH = 20
 MOST_UNMARKED = 3 * BATCH
 LEASE_SECONDS = 1.0
 DRAIN_SECONDS = 120
+# Eight processes load Django at once.
+START_SECONDS = 120
 # By itself, or by us; a signal may come before anybody listens to it.
 ENDS = (0, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGUSR1)
 
@@ -104,7 +106,7 @@ class Chaos:
         """Do harm for so long; everybody who is down at the end is up again."""
         for actor in self.actors:
             actor.start()
-        wait_for(lambda: self._rows().filter(state="published").exists())
+        wait_for(lambda: self._rows().filter(state="published").exists(), START_SECONDS)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self._revive()

@@ -83,6 +83,8 @@ class Command(OutboxCommand):
         if is_new:
             self.stdout.write(f"{name}: replication slot made.")
             slot_guard.adopt(slot_name(name))
+        # A stopped one may be what somebody left who died on the way here: that way is gone again.
+        if is_new or connect.is_stopped():
             connect.begin_anew(wanted)
             changed = True
         else:

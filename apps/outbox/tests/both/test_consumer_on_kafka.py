@@ -4,10 +4,11 @@ import threading
 import uuid
 
 import pytest
+import structlog
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from django.db import close_old_connections, connection
 
-from apps.outbox import dead_letters, kafka
+from apps.outbox import dead_letters, kafka, metrics
 from apps.outbox.codec import Codec
 from apps.outbox.consumer import DlqLimit
 from apps.outbox.dead_letters import State
@@ -78,7 +79,8 @@ def test_poison_of_each_kind_is_a_dead_letter_and_the_next_record_is_processed(b
     last = bench.send_lamp()
     consumer = readers.add()
 
-    read_until(consumer, lambda: times_lit(last) == 1)
+    with structlog.testing.capture_logs() as logs:
+        read_until(consumer, lambda: times_lit(last) == 1)
 
     letters = sorted(letters_of(bench), key=lambda letter: letter.offset)
     assert [letter.error_kind for letter in letters] == list(poison.values())
@@ -87,6 +89,14 @@ def test_poison_of_each_kind_is_a_dead_letter_and_the_next_record_is_processed(b
     assert [record.value() for record in records] == list(poison)
     reasons = [dict(record.headers())["outbox-error-kind"].decode() for record in records]
     assert reasons == list(poison.values())
+    lines = [each for each in logs if each["event"] == "message_dead"]
+    assert sorted(line["kind"] for line in lines) == sorted(poison.values())
+    for line in lines:
+        assert (line["log_level"], line["topic"]) == ("error", bench.topic)
+        assert line["error"]
+        assert {"group", "partition", "offset", "key", "event_id"} <= line.keys()
+    counter = metrics.received.labels(bench.group, bench.topic, "dead")
+    assert counter._value.get() == len(poison)
 
 
 def test_a_header_that_is_no_id_is_poison(bench, readers):

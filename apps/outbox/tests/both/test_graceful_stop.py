@@ -62,7 +62,7 @@ def test_relay_told_to_stop_in_the_midst_leaves_nothing_to_repeat(sending, start
     total = KEYS * VERSIONS
 
     process = start("first")
-    wait_for(lambda: published() >= total // 10)
+    wait_for(lambda: published() >= total // 10, seconds=90)
     process.send_signal(signal.SIGTERM)
     status = process.wait(20)
     done = published()

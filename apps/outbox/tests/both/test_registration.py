@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import uuid
@@ -145,6 +146,26 @@ def test_compatibility_with_every_version_is_asked_for_and_not_with_the_last_alo
     folder.write(FIELD, by | {"type": ["null", "long"]})
 
     assert folder.plan().step == Step.INCOMPATIBLE
+
+
+def test_schema_of_two_topics_is_refused(folder, settings):
+    [topic, *_] = settings.OUTBOX_TOPICS
+    twin = dataclasses.replace(topic, name=f"{topic.name}-twin", namespace=topic.avro_namespace)
+    settings.OUTBOX_TOPICS = (topic, twin)
+
+    with pytest.raises(ValueError, match="both hold"):
+        folder.plan()
+
+
+def test_a_namespace_is_shared_out_among_topics_by_the_names_of_records(folder, settings):
+    [topic, *_] = settings.OUTBOX_TOPICS
+    name = folder.plan().schema.name.rpartition(".")[2]
+    twin = dataclasses.replace(topic, name=f"{topic.name}-twin", namespace=topic.avro_namespace)
+
+    settings.OUTBOX_TOPICS = (topic, dataclasses.replace(twin, records=("Another",)))
+    assert folder.plan().subject.startswith(f"{topic.name}-{topic.avro_namespace}")
+    settings.OUTBOX_TOPICS = (topic, dataclasses.replace(twin, records=(name,)))
+    assert folder.plan().subject.startswith(f"{twin.name}-")
 
 
 def test_schema_of_no_topic_is_refused(folder, settings):

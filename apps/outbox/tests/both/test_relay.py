@@ -7,11 +7,12 @@ import uuid
 from datetime import timedelta
 
 import pytest
+import structlog
 from confluent_kafka import KafkaException
 from django.db import connections
 from django.utils import timezone
 
-from apps.outbox import dead_letters
+from apps.outbox import dead_letters, metrics
 from apps.outbox.context import Trace, traced
 from apps.outbox.failures import is_outage
 from apps.outbox.kafka import Sender
@@ -25,6 +26,7 @@ from apps.outbox.tests.sending import (
     Bench,
     drain,
     event_class,
+    in_threads,
     publish_all,
     spoil,
     versions_of,
@@ -147,10 +149,21 @@ def test_any_bad_payload_is_dead_lettered(sending, payload):
     [bad] = publish_all(sending.opened("north"))
     spoil(bad, payload)
 
-    drain(sending.relay())
+    with structlog.testing.capture_logs() as logs:
+        drain(sending.relay())
 
     assert row(bad).state == State.DEAD
     assert DeadLetter.objects.count() == 1
+    assert_told_as_dead(logs, bad, sending.topic, DeadLetter.objects.get().error_kind)
+
+
+def assert_told_as_dead(logs, event_id, topic, kind):
+    """Assert that one line and one count say which event of key north was given up, and why."""
+    [line] = [each for each in logs if each["event"] == "event_dead_lettered"]
+    assert (line["log_level"], line["kind"]) == ("error", kind)
+    assert (line["event_id"], line["topic"], line["key"]) == (str(event_id), topic, "north")
+    assert line["reason"]
+    assert metrics.published.labels(topic, "dead", "poison")._value.get() == 1
 
 
 def test_dead_letter_of_the_relay_is_sent_once_it_is_mended_and_requeued(sending):
@@ -197,12 +210,14 @@ def test_record_too_large_for_its_topic_is_dead_lettered_alone(sending):
     )
     others = publish_all(*[sending.opened(f"gate-{n}") for n in range(20)])
 
-    drain(sending.relay())
+    with structlog.testing.capture_logs() as logs:
+        drain(sending.relay())
 
     assert versions_of(sending.records(count=22))["north"] == [1, 3]
     assert row(large).state == State.DEAD
     assert {row(each).state for each in (first, third, *others)} == {State.PUBLISHED}
     assert DeadLetter.objects.get().error_kind == "refused_by_broker"
+    assert_told_as_dead(logs, large, narrow, "refused_by_broker")
 
 
 def random_text(length):
@@ -250,7 +265,18 @@ def test_schema_that_is_not_registered_yet_makes_its_events_wait(settings):
             relay.run_once()
 
         assert is_outage(caught.value)
+        before = metrics.outages.labels("relay")._value.get()
+
+        def has_waited():
+            return metrics.outages.labels("relay")._value.get() > before
+
+        with structlog.testing.capture_logs() as logs:
+            in_threads(relay.run, lambda: (wait_for(has_waited), relay.stop()))
+
+        [line, *_] = [each for each in logs if each["event"] == "relay_waits_for_a_server"]
+        assert (line["log_level"], "register_schemas" in line["error"]) == ("warning", True)
         assert (row(event_id).state, row(event_id).attempts) == (State.PENDING, 0)
+        relay = bench.relay()
         bench.register()
         drain(relay)
         assert row(event_id).state == State.PUBLISHED

@@ -40,6 +40,15 @@ def counted(topic, outcome, kind=""):
     return metrics.published.labels(topic, outcome, kind)._value.get()
 
 
+def said(logs, event):
+    return [each for each in logs if each["event"] == event]
+
+
+def names(line, event_id, topic, key):
+    """Say whether a log line names the event so that it can be looked up."""
+    return (line["event_id"], line["topic"], line["key"]) == (str(event_id), topic, key)
+
+
 def test_key_whose_topic_wants_it_stands_still_at_a_poisoned_row(sending, settings):
     settings.OUTBOX_TOPICS = (
         Topic(sending.topic, 3, "", namespace="test.gates", on_poison="block"),
@@ -50,8 +59,12 @@ def test_key_whose_topic_wants_it_stands_still_at_a_poisoned_row(sending, settin
     spoil(bad, b"?")
     relay = sending.relay()
 
-    drain(relay)
+    with structlog.testing.capture_logs() as logs:
+        drain(relay)
 
+    [line] = said(logs, "event_delayed")
+    assert names(line, bad, sending.topic, "north")
+    assert (line["log_level"], line["error_kind"]) == ("warning", ErrorKind.POISON)
     assert versions_of(sending.records(count=2)) == {"north": [1], "south": [1]}
     assert [row(each).state for each in (first, bad, third)] == [
         State.PUBLISHED,
@@ -80,8 +93,14 @@ def test_unknown_topic_is_counted_and_its_key_is_listed_as_blocked(sending):
         elsewhere(gate_id="lost", version=1), elsewhere(gate_id="lost", version=2)
     )
 
-    drain(sending.relay())
+    with structlog.testing.capture_logs() as logs:
+        drain(sending.relay())
 
+    [line] = said(logs, "event_delayed")
+    assert names(line, waits, elsewhere.topic, "lost")
+    assert (line["log_level"], line["error_kind"]) == ("warning", ErrorKind.RETRIABLE)
+    assert "UNKNOWN" in line["error"]
+    assert line["seconds"] > 0
     assert counted(elsewhere.topic, "delayed", ErrorKind.RETRIABLE) == 1
     [blocked] = status.blocked_keys(10)
     assert (blocked.event_id, blocked.topic, blocked.attempts) == (str(waits), elsewhere.topic, 1)
@@ -97,10 +116,21 @@ def test_topic_deleted_under_the_relay_loses_no_later_event(sending):
     wait_for(lambda: sending.topic not in sending.admin.list_topics(timeout=10).topics)
     later = sending.publish_run("north", [2, 3])
 
-    with suppress(KafkaException):
-        relay.run_once()
+    before = outages()
+
+    def delayed():
+        return counted(sending.topic, "delayed", ErrorKind.RETRIABLE)
+
+    with structlog.testing.capture_logs() as logs:
+        in_threads(
+            relay.run,
+            lambda: (wait_for(lambda: delayed() or outages() > before, seconds=90), relay.stop()),
+        )
 
     assert {row(each).state for each in later} == {State.PENDING}
+    lines = said(logs, "event_delayed") + said(logs, "relay_waits_for_a_server")
+    assert {line["log_level"] for line in lines} == {"warning"}
+    relay = sending.relay()
     sending.create(sending.topic, 3)
 
     def arrived():
@@ -158,13 +188,18 @@ def outages():
 def test_jump_of_the_clock_loses_and_repeats_nothing(sending, jump):
     offset = 0.0
     relay = sending.relay(clock=lambda: time.monotonic() + offset)
+    lost = metrics.lease_lost._value.get()
     publish_all(sending.opened("north", 1))
     drain(relay)
 
     offset = jump
     publish_all(sending.opened("north", 2))
-    drain(relay)
+    with structlog.testing.capture_logs() as logs:
+        drain(relay)
 
+    assert not said(logs, "relay_lease_lost")
+    assert metrics.lease_lost._value.get() == lost
+    assert counted(sending.topic, "published") == 2
     assert versions_of(sending.records(count=2)) == {"north": [1, 2]}
 
 

@@ -228,3 +228,51 @@ def test_request_without_a_good_trace_begins_one(given):
     assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-00", began.traceparent)
     assert began.trace_id != CALLER[3:35]
     assert began.tracestate == ""
+
+
+WAITED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def test_work_that_has_waited_goes_on_in_the_trace_in_which_it_began(sending, spans):
+    begun = Trace(correlation_id="request-1", causation_id="event-1", traceparent=WAITED)
+    with (
+        tracing.serving("POST /gates", Trace(traceparent=CALLER), {}),
+        tracing.resuming("open gate", begun),
+    ):
+        assert current_trace().correlation_id == "request-1"
+        publish_all(sending.opened("north"))
+
+    request, resumed = spans()["POST /gates"], spans()["open gate"]
+    assert (resumed.context.trace_id, resumed.parent.span_id) == ids(WAITED)
+    assert [link.context.span_id for link in resumed.links] == [request.context.span_id]
+    assert is_child(spans()[f"create {sending.topic}"], resumed)
+    headers = orjson.loads(OutboxEvent.objects.get(key="north").headers)
+    assert (headers["ce_causationid"], ids(headers["traceparent"])[0]) == (
+        "event-1",
+        ids(WAITED)[0],
+    )
+
+
+def test_work_in_the_same_trace_keeps_its_own_span(sending, spans):
+    with (
+        tracing.serving("POST /gates", Trace(traceparent=CALLER), {}),
+        tracing.resuming("open gate", Trace(traceparent=CALLER)),
+    ):
+        publish_all(sending.opened("north"))
+
+    assert "open gate" not in spans()
+    assert is_child(spans()[f"create {sending.topic}"], spans()["POST /gates"])
+
+
+@pytest.mark.parametrize("remembered", ["", "00-what-ever-01"])
+def test_without_a_trace_that_was_remembered_work_stays_where_it_is(remembered):
+    with (
+        traced(Trace(traceparent=CALLER, correlation_id="request-2")),
+        tracing.resuming("open gate", Trace(correlation_id="request-1", traceparent=remembered)),
+    ):
+        assert current_trace() == Trace(traceparent=CALLER, correlation_id="request-1")
+
+
+def test_without_an_sdk_waiting_work_has_the_traceparent_that_was_remembered():
+    with tracing.resuming("open gate", Trace(traceparent=WAITED)):
+        assert current_trace().traceparent == WAITED

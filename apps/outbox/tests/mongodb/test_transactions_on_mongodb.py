@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import uuid
 from contextlib import contextmanager
 
@@ -24,8 +25,17 @@ TRANSIENT = ["TransientTransactionError"]
 
 
 @pytest.fixture
-def failing():
+def failing(tmp_path_factory, worker_id):
     """Make the server fail commands of this process alone, which it knows by a name of its own."""
+    # It has one such failpoint: two tests at once, on pytest-xdist, would undo each other's.
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared if worker_id == "master" else shared.parent
+    with (shared / "failpoint").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield from failpoints()
+
+
+def failpoints():
     name = uuid.uuid4().hex
     options = connection.settings_dict["OPTIONS"]
     before = dict(options)

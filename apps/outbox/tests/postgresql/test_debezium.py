@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 
 import pytest
+import structlog
 from django.core.management import CommandError
 
-from apps.outbox import dead_letters
+from apps.outbox import dead_letters, metrics
 from apps.outbox.connector import ConnectorFailed, configuration, prepare
 from apps.outbox.context import Trace, traced
 from apps.outbox.kafka import Sender
@@ -114,6 +116,17 @@ def test_rows_from_before_the_slot_are_sent_although_its_maker_died_behind_it(ca
     assert versions_of(work_off(captured, 4)) == {"north": [1, 2, 3, 4]}
 
 
+def test_connector_starts_although_its_maker_died_before_starting_it(captured):
+    """Found by `make prove`: it stayed stopped for good, its configuration being as it should."""
+    captured.apply()
+    captured.connect.stop()
+    captured.publish_run("north", [1, 2])
+
+    captured.apply()
+
+    assert versions_of(work_off(captured, 2)) == {"north": [1, 2]}
+
+
 def test_rows_that_debezium_carried_are_not_sent_again_by_the_next_start(captured):
     captured.apply()
     captured.publish_run("north", [1, 2])
@@ -213,7 +226,8 @@ def test_bad_rows_become_dead_letters_and_the_next_row_goes_on(captured):
     good = b'{"gate_id":"north","version":1,"width_cm":1,"opened_at":0,"keeper":null}'
     raw(captured, value=good, **columns(captured))
 
-    [record] = work_off(captured, 1)
+    with structlog.testing.capture_logs() as logs:
+        [record] = work_off(captured, 1)
 
     assert record.key() == b"north"
     letters = list(DeadLetter.objects.all())
@@ -221,6 +235,16 @@ def test_bad_rows_become_dead_letters_and_the_next_row_goes_on(captured):
     assert {letter.stage for letter in letters} == {DeadLetter.Stage.RAW}
     assert {letter.topic for letter in letters} == {captured.raw_topic}
     assert len(captured.records(captured.dlq, count=len(letters))) == len(letters)
+    lines = [each for each in logs if each["event"] == "raw_row_dead_lettered"]
+    assert sorted(line["kind"] for line in lines) == sorted(each.error_kind for each in letters)
+    for line in lines:
+        assert line["log_level"] == "error"
+        assert line["reason"]
+        assert {"event_id", "type", "topic", "key", "partition", "offset"} <= line.keys()
+    counted = Counter(each.error_kind for each in letters)
+    for kind, count in counted.items():
+        found = metrics.published.labels(captured.raw_topic, "dead", kind)._value.get()
+        assert found == count
 
 
 def test_replayed_dead_letter_of_the_raw_worker_is_worked_again(captured):

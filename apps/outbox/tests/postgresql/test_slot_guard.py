@@ -74,6 +74,25 @@ def test_slot_that_works_has_no_fault_and_is_confirmed_up_to_now(captured):
     assert slot_guard.confirmed_until() == report.confirmed_at - timedelta(hours=1)
 
 
+def test_rows_that_connect_confirms_while_the_guard_looks_are_no_fault(captured):
+    captured.apply()
+    slot_guard.observe()
+
+    def confirmed_meanwhile():
+        captured.publish_run("north", [1])
+        return slot_guard.number(slot_guard.look(captured.slot).insert_lsn)
+
+    assert slot_guard.observe(connect_offset=confirmed_meanwhile).fault == ""
+
+
+def test_server_that_was_restored_from_before_what_connect_confirmed_is_a_fault(captured):
+    captured.apply()
+    slot_guard.observe()
+    ahead = slot_guard.number(slot_guard.look(captured.slot).insert_lsn) + 2**30
+
+    assert "restored" in slot_guard.observe(connect_offset=lambda: ahead).fault
+
+
 def test_rows_that_are_not_on_the_raw_topic_are_not_called_confirmed(captured):
     captured.apply()
     captured.connect.stop()

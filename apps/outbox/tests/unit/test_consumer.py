@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from prometheus_client import REGISTRY
 
-from apps.outbox import burials, tiers
+from apps.outbox import burials, reading, tiers
 from apps.outbox.consumer import Consumer, to_record
 from apps.outbox.dead_letters import Record
 from apps.outbox.failures import Unavailable
@@ -378,3 +381,12 @@ def test_blocked_keys_are_learnt_before_a_partition_is_worked_on_and_forgotten_w
 
     assert known == {("test.lamps", 3)}
     assert parking.taken == set()
+
+
+def test_how_far_the_reader_is_behind_is_told_by_topic():
+    partitions = {"0": {"consumer_lag": 3}, "1": {"consumer_lag": 4}, "-1": {"consumer_lag": -1}}
+
+    reading.lag_listener("lagging")(json.dumps({"topics": {"seats": {"partitions": partitions}}}))
+
+    labels = {"group": "lagging", "topic": "seats"}
+    assert REGISTRY.get_sample_value("consumer_lag", labels) == 7
