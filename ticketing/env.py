@@ -16,6 +16,9 @@ from django.core.exceptions import ImproperlyConfigured
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off", ""})
 SHORTEST_SECRET = 32
+SHORTEST_DJANGO_SECRET = 50  # as `manage.py check --deploy` asks
+FEWEST_CHARACTERS = 8
+EXAMPLE_PREFIX = "django-insecure-"
 MAIL_TIMEOUT_SECONDS = 20
 
 
@@ -64,16 +67,86 @@ def env_list(name: str, default: str | None = None) -> tuple[str, ...]:
     return tuple(part.strip() for part in env_str(name, default).split(",") if part.strip())
 
 
-def env_secret(name: str) -> str:
-    """Return a secret that has no default and is too long to be guessed."""
+def env_secret(name: str, *, shortest: int = SHORTEST_SECRET) -> str:
+    """Return a secret that has no default and is too long and too varied to be guessed."""
     value = env_str(name)
-    if len(value) < SHORTEST_SECRET:
+    fault = ""
+    if len(value) < shortest:
+        fault = f"has {len(value)} characters and needs at least {shortest}"
+    elif len(set(value)) < FEWEST_CHARACTERS or value.startswith(EXAMPLE_PREFIX):
+        fault = "is an example or a repetition, which can be guessed"
+    if fault:
         message = (
-            f"{name} has {len(value)} characters and needs at least {SHORTEST_SECRET}. Make one: "
+            f"{name} {fault}. Make one: "
             "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
         )
         raise ImproperlyConfigured(message)
     return value
+
+
+def env_optional_secret(name: str) -> str:
+    """Return a secret that need not be there; if it is, it must be a good one."""
+    return env_secret(name) if env_str(name, "") else ""
+
+
+def env_kafka() -> dict[str, str]:
+    """Return how Kafka's clients prove who they are, in librdkafka's words; nothing if unset.
+
+    KAFKA_SECURITY_PROTOCOL is PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL. With SASL come
+    KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD; with SSL, KAFKA_SSL_CA (a
+    file; without it the system's authorities) and, for a certificate of the client's own,
+    KAFKA_SSL_CERT, KAFKA_SSL_KEY and KAFKA_SSL_KEY_PASSWORD.
+    """
+    protocol = env_str("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT").upper()
+    if protocol not in {"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"}:
+        message = (
+            "KAFKA_SECURITY_PROTOCOL must be PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL, and is "
+            f"{protocol!r}."
+        )
+        raise ImproperlyConfigured(message)
+    if protocol == "PLAINTEXT":
+        return {}
+    found = {"security.protocol": protocol}
+    if protocol.startswith("SASL"):
+        mechanism = env_str("KAFKA_SASL_MECHANISM", "SCRAM-SHA-512").upper()
+        if mechanism not in {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}:
+            message = (
+                "KAFKA_SASL_MECHANISM must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, and is "
+                f"{mechanism!r}."
+            )
+            raise ImproperlyConfigured(message)
+        found |= {
+            "sasl.mechanism": mechanism,
+            "sasl.username": env_str("KAFKA_SASL_USERNAME"),
+            "sasl.password": env_str("KAFKA_SASL_PASSWORD"),
+        }
+    if protocol.endswith("SSL"):
+        found |= _given(
+            {
+                "ssl.ca.location": "KAFKA_SSL_CA",
+                "ssl.certificate.location": "KAFKA_SSL_CERT",
+                "ssl.key.location": "KAFKA_SSL_KEY",
+                "ssl.key.password": "KAFKA_SSL_KEY_PASSWORD",
+            }
+        )
+    return found
+
+
+def env_registry() -> dict[str, str]:
+    """Return how the schema registry's client proves who it is, in confluent-kafka's words.
+
+    SCHEMA_REGISTRY_USER and SCHEMA_REGISTRY_PASSWORD are sent as basic authentication;
+    SCHEMA_REGISTRY_CA is a file of authorities to trust.
+    """
+    found = _given({"ssl.ca.location": "SCHEMA_REGISTRY_CA"})
+    if user := env_str("SCHEMA_REGISTRY_USER", ""):
+        found["basic.auth.user.info"] = f"{user}:{env_str('SCHEMA_REGISTRY_PASSWORD')}"
+    return found
+
+
+def _given(names: dict[str, str]) -> dict[str, str]:
+    values = {option: env_str(name, "") for option, name in names.items()}
+    return {option: value for option, value in values.items() if value}
 
 
 def env_email(name: str, default: str) -> dict[str, Any]:
@@ -114,7 +187,15 @@ def env_postgresql(name: str) -> dict[str, Any]:
     if url.scheme not in {"postgres", "postgresql"} or not url.path.strip("/"):
         message = f"{name} must look like postgresql://user:password@host:5432/database."
         raise ImproperlyConfigured(message)
-    known = {"sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout", "application_name"}
+    known = {
+        "sslmode",
+        "sslrootcert",
+        "sslcert",
+        "sslkey",
+        "sslpassword",
+        "connect_timeout",
+        "application_name",
+    }
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": unquote(url.path.strip("/")),

@@ -18,6 +18,13 @@ TOPICS: tuple[Topic, ...] = (
     Topic("ticketing.payments", partitions=3, meaning="Payments, keyed by order id."),
     Topic("ticketing.expiration", partitions=3, meaning="Passed deadlines, keyed by order id."),
     Topic(
+        "ticketing.mails",
+        partitions=3,
+        namespace="ticketing.auth",
+        records=("MailSent", "MailGivenUp"),
+        meaning="Mails about orders that were sent or given up, keyed by mail id.",
+    ),
+    Topic(
         "ticketing.orders.raw",
         partitions=3,
         retention_ms=7 * DAY_MS,
@@ -28,7 +35,9 @@ TOPICS: tuple[Topic, ...] = (
 CONSUMERS: dict[str, tuple[str, ...]] = {
     "ticketing.auth": ("ticketing.orders", "ticketing.payments"),
     "ticketing.tickets": ("ticketing.orders",),
-    "ticketing.orders": ("ticketing.tickets", "ticketing.expiration", "ticketing.payments"),
+    "ticketing.orders": (
+        *("ticketing.tickets", "ticketing.expiration", "ticketing.payments", "ticketing.mails"),
+    ),
     "ticketing.payments": ("ticketing.orders",),
     "ticketing.expiration": ("ticketing.orders",),
 }

@@ -61,3 +61,9 @@ class Conflict(DomainError):
     """The thing is not in a state that allows this: 400 in API v1, whose clients expect that."""
 
     code = "conflict"
+
+
+class TooOften(DomainError):
+    """It was tried too often, and may be tried again later: 429."""
+
+    code = "too_often"

@@ -14,13 +14,22 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
-from pymongo.errors import ConnectionFailure, ExecutionTimeout
+from pymongo.errors import PyMongoError
 from rest_framework import exceptions, status
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.response import Response
 
-from apps.core.errors import Conflict, DomainError, Invalid, NotAllowed, NotFound, NotSignedIn
+from apps.core.errors import (
+    Conflict,
+    DomainError,
+    Invalid,
+    NotAllowed,
+    NotFound,
+    NotSignedIn,
+    TooOften,
+)
+from apps.outbox import failures
 
 STATUS_OF_KIND: dict[type[DomainError], int] = {
     Invalid: status.HTTP_400_BAD_REQUEST,
@@ -28,6 +37,7 @@ STATUS_OF_KIND: dict[type[DomainError], int] = {
     NotAllowed: status.HTTP_403_FORBIDDEN,
     NotFound: status.HTTP_404_NOT_FOUND,
     Conflict: status.HTTP_400_BAD_REQUEST,
+    TooOften: status.HTTP_429_TOO_MANY_REQUESTS,
 }
 TOO_LARGE = "The request is too large."
 UNAVAILABLE = "The service cannot reach its database just now. Please try again in a moment."
@@ -196,11 +206,15 @@ def _flatten(detail: Any, path: str = "") -> Iterator[dict[str, str]]:  # noqa: 
 
 
 def is_outage(exc: BaseException | None) -> bool:
-    """Tell whether the database could not be reached, as against refusing what was asked."""
+    """Tell whether the database could not do it just now, as against refusing what was asked.
+
+    MongoDB keeps what a killed process was writing locked until the transaction has timed out: who
+    wants the same document meanwhile is to come again.
+    """
     if isinstance(exc, OperationalError | InterfaceError):
         return True
-    if isinstance(exc, ConnectionFailure | ExecutionTimeout):
-        return True
+    if isinstance(exc, PyMongoError):
+        return failures.is_outage(exc)
     return isinstance(exc, DatabaseError) and is_outage(exc.__cause__)
 
 

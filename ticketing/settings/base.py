@@ -4,27 +4,53 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from ticketing.env import env_bool, env_int, env_list, env_secret, env_str
+from ticketing.env import (
+    env_bool,
+    env_int,
+    env_kafka,
+    env_list,
+    env_optional_secret,
+    env_registry,
+    env_secret,
+    env_str,
+)
+from ticketing.security import is_local, refuse_unsafe
 from ticketing.topics import CONSUMERS, TOPICS
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 
 DEBUG = env_bool("DEBUG", default=False)
 JWT_KEY = env_secret("JWT_KEY")
-JWT_KEY_PREVIOUS = env_str("JWT_KEY_PREVIOUS", "")
+JWT_KEY_PREVIOUS = env_optional_secret("JWT_KEY_PREVIOUS")
 JWT_LIFETIME_SECONDS = env_int("JWT_LIFETIME_SECONDS", 14 * 24 * 3600)
 TOKEN_RENEWAL = ""
 
 SERVICES: tuple[str, ...] = ("auth", "tickets", "orders", "payments", "expiration")
 SITE_NAME = env_str("SITE_NAME", "Gatefold")
-PUBLIC_URL = env_str("PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
-ALLOWED_HOSTS: tuple[str, ...] = env_list("ALLOWED_HOSTS", "127.0.0.1,localhost")
+# The origin that browsers see. One of this machine alone is a local stack; any other is production,
+# and must be safe (docs/adr/0030).
+PUBLIC_URL = env_str("PUBLIC_URL").rstrip("/")
+IS_LOCAL = is_local(PUBLIC_URL)
+ALLOWED_HOSTS: tuple[str, ...] = env_list(
+    "ALLOWED_HOSTS", f"{urlsplit(PUBLIC_URL).hostname},127.0.0.1,localhost"
+)
+refuse_unsafe(PUBLIC_URL, debug=DEBUG, allowed_hosts=ALLOWED_HOSTS)
 CSRF_TRUSTED_ORIGINS: tuple[str, ...] = (PUBLIC_URL,)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 COOKIES_SECURE = PUBLIC_URL.startswith("https://")
 SESSION_COOKIE_SECURE = COOKIES_SECURE
 CSRF_COOKIE_SECURE = COOKIES_SECURE
+# Probes, Prometheus and the sandbox's webhooks, which are signed, come from inside, without TLS.
+SECURE_SSL_REDIRECT = env_bool("HTTPS_REDIRECT", default=COOKIES_SECURE)
+SECURE_REDIRECT_EXEMPT = (r"^(healthz|readyz|metrics)$", r"^payments/webhook/$")
+SECURE_HSTS_SECONDS = env_int("HSTS_SECONDS", 365 * 24 * 3600) if COOKIES_SECURE else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env_bool("HSTS_INCLUDE_SUBDOMAINS", default=False)
+SECURE_HSTS_PRELOAD = env_bool("HSTS_PRELOAD", default=False)
+# What else lives under the domain, and whether browsers are to be built with its name in them, is
+# for its owner to say, by the two variables above.
+SILENCED_SYSTEM_CHECKS: tuple[str, ...] = ("security.W005", "security.W021")
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
 
 BASE_APPS: tuple[str, ...] = (
@@ -58,6 +84,7 @@ MONGODB_MIGRATION_MODULES: dict[str, str] = {
 MIDDLEWARE: tuple[str, ...] = (
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "apps.core.middleware.ContentSecurityPolicyMiddleware",
     "apps.core.middleware.RequestContextMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -120,10 +147,10 @@ REST_FRAMEWORK: dict[str, Any] = {
     "UNAUTHENTICATED_USER": None,
     "NUM_PROXIES": env_int("NUM_PROXIES", 1),
     "DEFAULT_THROTTLE_RATES": {
-        "signin": env_str("THROTTLE_SIGNIN", "600/min"),
-        "signup": env_str("THROTTLE_SIGNUP", "600/min"),
-        "orders": env_str("THROTTLE_ORDERS", "6000/min"),
-        "payments": env_str("THROTTLE_PAYMENTS", "6000/min"),
+        "signin": env_str("THROTTLE_SIGNIN", "600/min" if IS_LOCAL else "30/min"),
+        "signup": env_str("THROTTLE_SIGNUP", "600/min" if IS_LOCAL else "20/min"),
+        "orders": env_str("THROTTLE_ORDERS", "6000/min" if IS_LOCAL else "120/min"),
+        "payments": env_str("THROTTLE_PAYMENTS", "6000/min" if IS_LOCAL else "60/min"),
     },
 }
 SPECTACULAR_SETTINGS: dict[str, Any] = {
@@ -141,10 +168,14 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 }
 
 CURRENCY = "usd"
+# The least that Stripe charges in this currency: a cheaper order could not be paid (ADR 0034).
+MIN_PRICE_CENTS = 50
 MAX_PRICE_CENTS = 100_000_00
 
 KAFKA_BOOTSTRAP_SERVERS = env_str("KAFKA_BOOTSTRAP_SERVERS")
+KAFKA_SECURITY = env_kafka()
 SCHEMA_REGISTRY_URL = env_str("SCHEMA_REGISTRY_URL")
+SCHEMA_REGISTRY_SECURITY = env_registry()
 AVRO_DIR = BASE_DIR / "avro"
 OUTBOX_TOPICS = TOPICS
 OUTBOX_CONSUMERS = CONSUMERS

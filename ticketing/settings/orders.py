@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ticketing.env import env_int, env_postgresql, env_secret, env_str
+from ticketing.env import SHORTEST_DJANGO_SECRET, env_int, env_postgresql, env_secret, env_str
 from ticketing.settings.base import *  # noqa: F403
 from ticketing.settings.base import BASE_APPS, SQL_APPS
 
 SERVICE_NAME = "orders"
 OUTBOX_SOURCE = f"/ticketing/{SERVICE_NAME}"
-SECRET_KEY = env_secret("SECRET_KEY")
+SECRET_KEY = env_secret("SECRET_KEY", shortest=SHORTEST_DJANGO_SECRET)
 INSTALLED_APPS: tuple[str, ...] = (*SQL_APPS, *BASE_APPS, "apps.outbox", "apps.orders")
 ROOT_URLCONF = "ticketing.urls.orders"
 DATABASES = {"default": env_postgresql("DATABASE_URL")}
@@ -16,6 +16,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 SESSION_COOKIE_NAME = "orders_admin"
 SESSION_COOKIE_PATH = "/orders/admin/"
 EVENT_HANDLERS = "apps.orders.handlers.HANDLERS"
+STORE_GAUGES = "apps.orders.metrics.set_gauges"
 READ_MODELS = {"tickets": "apps.orders.handlers.TICKETS"}
 CONSUMER_GROUP = "ticketing.orders"
 EXPIRATION_WINDOW_SECONDS = env_int("EXPIRATION_WINDOW_SECONDS", 900)

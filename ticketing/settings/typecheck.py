@@ -12,6 +12,7 @@ for name, value in {
     "DATABASE_URL": "postgresql://postgresql.invalid/typecheck",
     "KAFKA_BOOTSTRAP_SERVERS": "kafka.invalid:9092",
     "MONGODB_URI": "mongodb://mongodb.invalid",
+    "PUBLIC_URL": "https://typecheck.invalid",
     "REDIS_URL": "redis://redis.invalid",
     "SCHEMA_REGISTRY_URL": "http://registry.invalid",
 }.items():
@@ -22,6 +23,8 @@ from ticketing.settings.auth import (  # noqa: E402, F401
     MAIL_FROM,
     MAIL_GIVE_UP_SECONDS,
     MAIL_TRANSPORT,
+    SIGNIN_FAILURES_LIMIT,
+    SIGNIN_LOCK_SECONDS,
 )
 from ticketing.settings.auth import DEMO_PASSWORDS as DEMO_PASSWORDS  # noqa: E402, PLC0414
 from ticketing.settings.base import BASE_APPS, SQL_APPS  # noqa: E402

@@ -382,3 +382,11 @@ def test_a_visitor_whose_account_is_gone_loses_the_cookie(client, settings):
 
 def test_a_style_sheet_that_was_not_collected_breaks_no_page():
     assert static("core/never-collected.css") == "/static/core/never-collected.css"
+
+
+def test_no_page_runs_a_script_that_stands_in_it(client):
+    for path in (ADMIN, f"/{settings.SERVICE_NAME}/api/docs/", "/nowhere/"):
+        policy = client.get(path)["Content-Security-Policy"]
+        scripts = policy.partition("script-src")[2] or policy.partition("default-src")[2]
+
+        assert scripts.partition(";")[0].strip() == "'self'"

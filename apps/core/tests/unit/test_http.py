@@ -8,7 +8,12 @@ import pytest
 from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError
 from hypothesis import given
 from hypothesis import strategies as st
-from pymongo.errors import AutoReconnect, OperationFailure, ServerSelectionTimeoutError
+from pymongo.errors import (
+    AutoReconnect,
+    ExecutionTimeout,
+    OperationFailure,
+    ServerSelectionTimeoutError,
+)
 from rest_framework import exceptions, serializers
 
 from apps.core.http import (
@@ -19,6 +24,7 @@ from apps.core.http import (
     is_outage,
     underscore,
 )
+from apps.outbox.transactions import TransactionAbandoned
 
 
 def parse(body):
@@ -159,6 +165,9 @@ def test_what_nobody_anticipated_is_left_to_fail():
     assert exception_handler(ZeroDivisionError(), {}) is None
 
 
+CONFLICT = {"errorLabels": ["TransientTransactionError"]}
+
+
 def caused(error, cause):
     error.__cause__ = cause
     return error
@@ -171,6 +180,8 @@ def caused(error, cause):
         (InterfaceError(), True),
         (ServerSelectionTimeoutError(), True),
         (caused(DatabaseError(), AutoReconnect()), True),
+        (caused(DatabaseError(), ExecutionTimeout("E")), True),
+        (caused(TransactionAbandoned(), OperationFailure("E", details=CONFLICT)), True),
         (caused(DatabaseError(), OperationFailure("E")), False),
         (IntegrityError(), False),
         (ValueError(), False),
