@@ -23,6 +23,9 @@ def main() -> None:
     parser.add_argument("--bind", default="127.0.0.1:8111", help="host:port; port 0: a free one")
     parser.add_argument("--data", type=Path, required=True, help="directory of its database")
     parser.add_argument("--webhook-url", default="", help="where events are posted; none: nowhere")
+    parser.add_argument(
+        "--public-url", default="", help="where browsers reach it; default: where it listens"
+    )
     arguments = parser.parse_args()
     host, _, port = arguments.bind.rpartition(":")
     if not host or not port.isdecimal():
@@ -34,6 +37,7 @@ def main() -> None:
             key=_environment("STRIPE_KEY"),
             webhook_url=arguments.webhook_url,
             webhook_secret=_environment("STRIPE_WEBHOOK_SECRET"),
+            public_url=arguments.public_url.rstrip("/"),
         )
     except OSError as exc:
         sys.exit(f"sandbox: cannot listen on {arguments.bind}: {exc.strerror}.")

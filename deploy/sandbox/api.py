@@ -76,8 +76,11 @@ def _route(method: str, path: str, name: str, known: str = "") -> Route:
     return Route(method, pattern, name, frozenset(known.split()) | {"expand"})
 
 
-CONFIRMING = "payment_method payment_method_data return_url error_on_requires_action off_session"
-PAGING = "limit starting_after ending_before"
+CONFIRMING = (
+    "payment_method payment_method_data confirmation_token return_url error_on_requires_action "
+    "off_session use_stripe_sdk"
+)
+PAGING = "limit starting_after ending_before created"
 ROUTES = (
     _route(
         "POST",
@@ -86,6 +89,13 @@ ROUTES = (
         "type card billing_details metadata allow_redisplay",
     ),
     _route("GET", "/v1/payment_methods/{id}", "retrieve_method"),
+    _route(
+        "POST",
+        "/v1/test_helpers/confirmation_tokens",
+        "create_confirmation_token",
+        "payment_method payment_method_data return_url",
+    ),
+    _route("GET", "/v1/confirmation_tokens/{id}", "retrieve_confirmation_token"),
     _route(
         "POST",
         "/v1/payment_intents",
@@ -104,6 +114,10 @@ ROUTES = (
     _route("GET", "/v1/refunds", "list:refund", f"{PAGING} payment_intent"),
     _route("GET", "/v1/charges/{id}", "retrieve_charge"),
     _route("GET", "/v1/charges", "list:charge", f"{PAGING} payment_intent"),
+    _route("GET", "/v1/disputes/{id}", "retrieve_dispute"),
+    _route("POST", "/v1/disputes/{id}", "update_dispute", "evidence submit metadata"),
+    _route("POST", "/v1/disputes/{id}/close", "close_dispute"),
+    _route("GET", "/v1/disputes", "list:dispute", f"{PAGING} payment_intent"),
     _route("GET", "/v1/events/{id}", "retrieve_event"),
     _route("GET", "/v1/events", "list:event", PAGING),
 )

@@ -26,6 +26,7 @@ class Card:
         funding: credit, debit or prepaid.
         decline: why charging it fails, if it does.
         needs_authentication: charging it asks for 3-D Secure first.
+        is_disputed: the buyer's bank disputes the charge at once.
         fault: what happens to the confirming request itself (see faults.py).
     """
 
@@ -34,6 +35,7 @@ class Card:
     funding: str = "credit"
     decline: Decline | None = None
     needs_authentication: bool = False
+    is_disputed: bool = False
     fault: str = ""
 
 
@@ -93,6 +95,7 @@ CARDS: dict[str, Card] = {
     "threeDSecureRequired": Card("visa", "3220", needs_authentication=True),
     "threeDSecure2Required": Card("visa", "3220", needs_authentication=True),
     "authenticationRequired": Card("visa", "3184", needs_authentication=True),
+    "createDispute": Card("visa", "0259", is_disputed=True),
     "sandboxLosesAnswer": Card("visa", "0901", fault="timeout_after"),
     "sandboxLosesRequest": Card("visa", "0902", fault="timeout_before"),
 }

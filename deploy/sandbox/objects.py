@@ -13,6 +13,7 @@ Body = dict[str, Any]
 
 ALPHABET = string.ascii_letters + string.digits
 API_VERSION = "2026-10-28.endive"
+TOKEN_SECONDS = 12 * 60 * 60
 
 
 def now() -> int:
@@ -57,6 +58,27 @@ def payment_method(card: Card, metadata: Body, billing: Body) -> Body:
         "metadata": metadata,
         "radar_options": {},
         "type": "card",
+    }
+
+
+def confirmation_token(method: Body, return_url: object) -> Body:
+    """What Stripe's own form gives to the page in place of a card: good once, for twelve hours."""
+    preview = {name: method[name] for name in ("billing_details", "card", "customer", "type")}
+    return {
+        "id": new_id("ctoken"),
+        "object": "confirmation_token",
+        "created": now(),
+        "expires_at": now() + TOKEN_SECONDS,
+        "livemode": False,
+        "mandate_data": None,
+        "payment_intent": None,
+        "payment_method_options": None,
+        "payment_method_preview": preview,
+        "return_url": return_url,
+        "setup_future_usage": None,
+        "setup_intent": None,
+        "shipping": None,
+        "use_stripe_sdk": True,
     }
 
 
@@ -230,6 +252,34 @@ def refund(charged: Body, amount: int, reason: str | None, metadata: Body) -> Bo
         "source_transfer_reversal": None,
         "status": "succeeded",
         "transfer_reversal": None,
+    }
+
+
+def dispute(charged: Body) -> Body:
+    """Return the dispute of a charge that the buyer's bank opens; the money is taken at once."""
+    return {
+        "id": new_id("du"),
+        "object": "dispute",
+        "amount": charged["amount"],
+        "balance_transactions": [],
+        "charge": charged["id"],
+        "created": now(),
+        "currency": charged["currency"],
+        "enhanced_eligibility_types": [],
+        "evidence": {},
+        "evidence_details": {
+            "due_by": now() + 7 * 24 * 3600,
+            "enhanced_eligibility": {},
+            "has_evidence": False,
+            "past_due": False,
+            "submission_count": 0,
+        },
+        "is_charge_refundable": False,
+        "livemode": False,
+        "metadata": {},
+        "payment_intent": charged["payment_intent"],
+        "reason": "fraudulent",
+        "status": "needs_response",
     }
 
 

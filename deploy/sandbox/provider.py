@@ -29,6 +29,10 @@ CANCELLABLE = (
     "requires_action",
     "processing",
 )
+NOT_AUTHENTICATED = (
+    "We are unable to authenticate your payment method. Please choose a different payment method "
+    "and try again."
+)
 CANCELLATION_REASONS = ("duplicate", "fraudulent", "requested_by_customer", "abandoned")
 REFUND_REASONS = ("duplicate", "fraudulent", "requested_by_customer")
 
@@ -44,6 +48,12 @@ class Call:
     """Set by a fault: the card is declined, whichever it is."""
     failure: ApiError | None = field(default=None)
     """A refusal with an effect: a declined card leaves a failed charge and must be committed."""
+    of_token: Params = field(default_factory=dict)
+    """What a confirmation token says, which the request's own parameters overrule."""
+
+    @property
+    def said(self) -> Params:
+        return self.of_token | self.params
 
 
 class Provider:
@@ -53,12 +63,14 @@ class Provider:
         store: where everything is kept.
         faults: those of webhooks are taken here, where events are made.
         delivers: whether there is somebody to deliver webhooks to.
+        bank_url: where buyers find the bank's page (bank.py).
     """
 
-    def __init__(self, store: Store, faults: Faults, *, delivers: bool) -> None:
+    def __init__(self, store: Store, faults: Faults, *, delivers: bool, bank_url: str) -> None:
         self._store = store
         self._faults = faults
         self._delivers = delivers
+        self._bank_url = bank_url
 
     def create_method(self, call: Call) -> Body:
         kind = call.params.get("type")
@@ -70,6 +82,16 @@ class Provider:
 
     def retrieve_method(self, _call: Call, method_id: str) -> Body:
         return self._get("payment_method", "PaymentMethod", method_id, "payment_method")
+
+    def create_confirmation_token(self, call: Call) -> Body:
+        """Do what Stripe's form does in a browser, as its test helper does."""
+        if not any(name in call.params for name in ("payment_method", "payment_method_data")):
+            raise missing("payment_method")
+        method = self._method(call.params)
+        return self._save(objects.confirmation_token(method, call.params.get("return_url")))
+
+    def retrieve_confirmation_token(self, _call: Call, token_id: str) -> Body:
+        return self._get("confirmation_token", "confirmation_token", token_id, "confirmation_token")
 
     def create_intent(self, call: Call) -> Body:
         params = call.params
@@ -92,8 +114,7 @@ class Provider:
             }
         )
         confirmed = flag(params, "confirm")
-        if "payment_method" in params or "payment_method_data" in params:
-            intent["payment_method"] = self._method(params)["id"]
+        if self._takes_method(intent, call):
             intent["status"] = "requires_confirmation"
         elif confirmed:
             raise ApiError(
@@ -122,8 +143,7 @@ class Provider:
                 "Only a PaymentIntent with one of the following statuses may be confirmed: "
                 "requires_confirmation, requires_action.",
             )
-        if "payment_method" in call.params or "payment_method_data" in call.params:
-            intent["payment_method"] = self._method(call.params)["id"]
+        self._takes_method(intent, call)
         if intent["payment_method"] is None:
             raise unexpected_state(
                 intent,
@@ -157,6 +177,30 @@ class Provider:
         }
         self._save(intent)
         self._emit("payment_intent.canceled", intent, call)
+        return intent
+
+    def authenticate(self, call: Call, intent_id: str, *, approved: bool) -> Body:
+        """Take the buyer's word to the bank about a payment that waits for it; else do nothing."""
+        intent = self._get("payment_intent", "payment_intent", intent_id, "intent")
+        if intent["status"] != "requires_action":
+            return intent
+        method = self._get("payment_method", "PaymentMethod", intent["payment_method"], "id")
+        if approved:
+            return self._charge(intent, method, None, call)
+        intent |= {
+            "status": "requires_payment_method",
+            "payment_method": None,
+            "next_action": None,
+            "last_payment_error": {
+                "code": "payment_intent_authentication_failure",
+                "doc_url": "https://stripe.com/docs/error-codes/payment-intent-authentication-failure",
+                "message": NOT_AUTHENTICATED,
+                "payment_method": method,
+                "type": "invalid_request_error",
+            },
+        }
+        self._save(intent)
+        self._emit("payment_intent.payment_failed", intent, call)
         return intent
 
     def retrieve_charge(self, _call: Call, charge_id: str) -> Body:
@@ -198,6 +242,21 @@ class Provider:
     def retrieve_refund(self, _call: Call, refund_id: str) -> Body:
         return self._get("refund", "refund", refund_id, "id")
 
+    def retrieve_dispute(self, _call: Call, dispute_id: str) -> Body:
+        return self._get("dispute", "dispute", dispute_id, "dispute")
+
+    def update_dispute(self, call: Call, dispute_id: str) -> Body:
+        """Take evidence; as in Stripe's test mode, its words say how the bank decides."""
+        dispute = self._get("dispute", "dispute", dispute_id, "dispute")
+        evidence = call.params.get("evidence", {})
+        words = evidence.get("uncategorized_text", "") if isinstance(evidence, dict) else ""
+        status = {"winning_evidence": "won", "losing_evidence": "lost"}.get(words, "under_review")
+        return self._decide(dispute, status, call)
+
+    def close_dispute(self, call: Call, dispute_id: str) -> Body:
+        dispute = self._get("dispute", "dispute", dispute_id, "dispute")
+        return self._decide(dispute, "lost", call)
+
     def retrieve_event(self, _call: Call, event_id: str) -> Body:
         return self._get("event", "event", event_id, "id")
 
@@ -216,13 +275,23 @@ class Provider:
             after=cursors["starting_after"],
             before=cursors["ending_before"],
             parent=str(params.get("payment_intent", "")),
+            since=_since(params),
         )
         return objects.listing(url, bodies, has_more=more)
+
+    def _decide(self, dispute: Body, status: str, call: Call) -> Body:
+        if dispute["status"] not in {"needs_response", "under_review"}:
+            raise ApiError(400, "This dispute is already closed.", code="dispute_already_closed")
+        dispute["status"] = status
+        self._save(dispute)
+        kind = "updated" if status == "under_review" else "closed"
+        self._emit(f"charge.dispute.{kind}", dispute, call)
+        return dispute
 
     def _confirm(self, intent: Body, call: Call) -> Body:
         """Charge the intent's payment method; a decline is left in `call.failure`."""
         if intent["automatic_payment_methods"] and not (
-            "return_url" in call.params
+            "return_url" in call.said
             or intent["automatic_payment_methods"].get("allow_redirects") == "never"
         ):
             raise ApiError(
@@ -233,7 +302,7 @@ class Provider:
                 param="return_url",
                 stored=True,
             )
-        if intent["automatic_payment_methods"] and flag(call.params, "error_on_requires_action"):
+        if intent["automatic_payment_methods"] and flag(call.said, "error_on_requires_action"):
             raise ApiError(
                 400,
                 "error_on_requires_action cannot be used with automatic_payment_methods.",
@@ -244,10 +313,13 @@ class Provider:
         card = objects.card_behind(method)
         decline = call.decline or card.decline
         if card.needs_authentication and decline is None:
-            if not flag(call.params, "error_on_requires_action"):
+            if not flag(call.said, "error_on_requires_action"):
                 return self._ask_for_authentication(intent, call)
             decline = DECLINES["authentication_required"]
-        charged = objects.charge(intent, method, card, decline)
+        return self._charge(intent, method, decline, call)
+
+    def _charge(self, intent: Body, method: Body, decline: Decline | None, call: Call) -> Body:
+        charged = objects.charge(intent, method, objects.card_behind(method), decline)
         self._save(charged, parent=intent["id"])
         intent |= {"latest_charge": charged["id"], "next_action": None}
         if decline is not None:
@@ -260,6 +332,9 @@ class Provider:
         self._save(intent)
         self._emit("charge.succeeded", charged, call)
         self._emit("payment_intent.succeeded", intent, call)
+        if objects.card_behind(method).is_disputed:
+            dispute = self._save(objects.dispute(charged), parent=intent["id"])
+            self._emit("charge.dispute.created", dispute, call)
         return intent
 
     def _decline(
@@ -291,20 +366,38 @@ class Provider:
         return intent
 
     def _ask_for_authentication(self, intent: Body, call: Call) -> Body:
-        back = call.params.get("return_url")
-        page = f"https://hooks.stripe.com/redirect/authenticate/{intent['id']}"
+        back = call.said.get("return_url")
+        page = f"{self._bank_url}/{intent['id']}?client_secret={intent['client_secret']}"
         intent |= {
             "status": "requires_action",
             "next_action": {
                 "type": "redirect_to_url",
                 "redirect_to_url": {"return_url": back, "url": page},
             }
-            if back
+            if back and not flag(call.said, "use_stripe_sdk")
             else {"type": "use_stripe_sdk", "use_stripe_sdk": {"type": "three_d_secure_redirect"}},
         }
         self._save(intent)
         self._emit("payment_intent.requires_action", intent, call)
         return intent
+
+    def _takes_method(self, intent: Body, call: Call) -> bool:
+        """Give the intent the payment method that a request names, if any; tell whether it does."""
+        if (token_id := call.params.get("confirmation_token")) is not None:
+            token = self._get("confirmation_token", "ConfirmationToken", str(token_id), "id", 400)
+            if token["payment_intent"] not in {None, intent["id"]}:
+                raise ApiError(400, "This ConfirmationToken has already been used.")
+            self._save(token | {"payment_intent": intent["id"]})
+            preview = token["payment_method_preview"]
+            card = objects.card_behind(preview)
+            method = self._save(objects.payment_method(card, {}, preview["billing_details"]))
+            of_token = {name: token[name] for name in ("return_url", "use_stripe_sdk")}
+            said = {name: value for name, value in of_token.items() if value is not None}
+            call.of_token = {"payment_method": method["id"]} | said
+        if "payment_method" in call.said or "payment_method_data" in call.said:
+            intent["payment_method"] = self._method(call.said)["id"]
+            return True
+        return False
 
     def _method(self, params: Params) -> Body:
         """Return the payment method that a request names: pm_…, a test one, or its data."""
@@ -383,3 +476,11 @@ class Provider:
         self._store.add_delivery(event["id"], due)
         if fault is not None and fault.kind == "double_webhook":
             self._store.add_delivery(event["id"], due + fault.seconds)
+
+
+def _since(params: Params) -> int:
+    """Return the time from which objects are wanted: created[gte], as Stripe's lists have it."""
+    window = params.get("created", {})
+    if not isinstance(window, dict) or set(window) - {"gte"}:
+        raise ApiError(400, "The sandbox knows created[gte] alone.", param="created")
+    return integer(window, "gte") if window else 0

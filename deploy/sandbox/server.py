@@ -10,8 +10,9 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from deploy.sandbox import pages
+from deploy.sandbox import bank, pages
 from deploy.sandbox.api import Answer, Api, Request
+from deploy.sandbox.bank import Bank
 from deploy.sandbox.errors import ApiError
 from deploy.sandbox.faults import Faults
 from deploy.sandbox.forms import decode
@@ -33,12 +34,13 @@ class Sandbox(ThreadingHTTPServer):
         key: the secret key that is accepted.
         webhook_url: where events go; "" delivers none.
         webhook_secret: what signs them.
+        public_url: where buyers' browsers reach this server; "" is where it listens.
     """
 
     daemon_threads = True
     request_queue_size = 512
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all named)
         self,
         address: tuple[str, int],
         *,
@@ -46,15 +48,23 @@ class Sandbox(ThreadingHTTPServer):
         key: str,
         webhook_url: str,
         webhook_secret: str,
+        public_url: str = "",
     ) -> None:
         self.store = Store(data)
         self.faults = Faults()
         self.deliverer = Deliverer(self.store, webhook_url, webhook_secret)
         super().__init__(address, Handler)  # closes again what it cannot bind
-        provider = Provider(self.store, self.faults, delivers=bool(webhook_url))
+        public_url = public_url or f"http://{address[0]}:{self.server_port}"
+        provider = Provider(
+            self.store,
+            self.faults,
+            delivers=bool(webhook_url),
+            bank_url=f"{public_url}{bank.PATH}",
+        )
         self.api = Api(
             self.store, provider, self.faults, key=key, wake_webhooks=self.deliverer.wake
         )
+        self.bank = Bank(self.store, provider, wake_webhooks=self.deliverer.wake)
         self.deliverer.start()
 
     def server_close(self) -> None:
@@ -91,6 +101,8 @@ class Handler(BaseHTTPRequestHandler):
         request = Request(self.command, path, query, headers, body)
         if path.startswith("/v1/"):
             answer = self.server.api.answer(request)
+        elif path.startswith(f"{bank.PATH}/"):
+            answer = self.server.bank.answer(request)
         elif path.startswith("/_sandbox/"):
             answer = self._control(request)
         elif path == "/" and self.command == "GET":

@@ -106,14 +106,25 @@ class Store:
             ).fetchone()
         return None if row is None else json.loads(row[0])
 
-    def page(
-        self, kind: str, *, limit: int, after: str = "", before: str = "", parent: str = ""
+    def page(  # noqa: PLR0913 (all named)
+        self,
+        kind: str,
+        *,
+        limit: int,
+        after: str = "",
+        before: str = "",
+        parent: str = "",
+        since: int = 0,
     ) -> tuple[list[Body], bool]:
         """Return the newest first, and whether there are more in that direction."""
-        where, values = ["kind = ?"], [kind]
+        where: list[str] = ["kind = ?"]
+        values: list[str | int] = [kind]
         if parent:
             where.append("parent = ?")
             values.append(parent)
+        if since:
+            where.append("json_extract(body, '$.created') >= ?")
+            values.append(since)
         if after:
             where.append("seq < (SELECT seq FROM object WHERE id = ?)")
             values.append(after)

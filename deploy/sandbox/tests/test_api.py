@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 import stripe
 
@@ -116,6 +117,76 @@ def test_a_card_that_needs_authentication_asks_for_action(sandbox, back: Any) ->
     assert asked.status == "requires_action"
     assert asked.next_action.type == ("redirect_to_url" if back else "use_stripe_sdk")
     assert client.payment_intents.cancel(intent.id).status == "canceled"
+
+
+@pytest.mark.parametrize(
+    ("word", "status", "code", "charges"),
+    [
+        ("approve", "succeeded", "", 1),
+        ("refuse", "requires_payment_method", "payment_intent_authentication_failure", 0),
+    ],
+)
+def test_the_banks_page_takes_the_buyers_word_once(
+    sandbox, word: str, status: str, code: str, charges: int
+) -> None:
+    client = sandbox.client()
+    intent = create(client)
+    asked = client.payment_intents.confirm(
+        intent.id,
+        {"payment_method": "pm_card_authenticationRequired", "return_url": "https://a.org/b?c=1"},
+    )
+    page = asked.next_action.redirect_to_url.url
+
+    assert "Is this payment yours?" in httpx.get(page).text
+    assert httpx.post(page, data={"answer": "perhaps"}).status_code == 200
+    answer = httpx.post(page, data={"answer": word})
+    again = httpx.post(page, data={"answer": "approve"})
+
+    assert answer.status_code == 303
+    outcome = "succeeded" if charges else "failed"
+    assert answer.headers["Location"].startswith(f"https://a.org/b?c=1&payment_intent={intent.id}&")
+    assert answer.headers["Location"].endswith(f"&redirect_status={outcome}")
+    assert "You can close this page" in again.text
+    known = client.payment_intents.retrieve(intent.id)
+    assert known.status == status
+    assert (known.last_payment_error.code if known.last_payment_error else "") == code
+    assert len(client.charges.list({"payment_intent": intent.id}).data) == charges
+
+
+def test_a_confirmation_token_pays_one_intent(sandbox) -> None:
+    client = sandbox.client()
+    token = client.test_helpers.confirmation_tokens.create({"payment_method": "pm_card_visa"})
+    intent = create(client)
+
+    paid = client.payment_intents.confirm(intent.id, {"confirmation_token": token.id})
+
+    assert paid.status == "succeeded"
+    card = client.payment_methods.retrieve(paid.payment_method).card
+    assert (card.last4, token.payment_method_preview.card.last4) == ("4242", "4242")
+    assert client.confirmation_tokens.retrieve(token.id).payment_intent == intent.id
+    with pytest.raises(stripe.InvalidRequestError, match="already been used"):
+        client.payment_intents.confirm(create(client).id, {"confirmation_token": token.id})
+    with pytest.raises(stripe.InvalidRequestError, match="No such ConfirmationToken"):
+        client.payment_intents.confirm(create(client).id, {"confirmation_token": "ctoken_1"})
+
+
+@pytest.mark.parametrize(
+    ("more", "kind"),
+    [({}, "use_stripe_sdk"), ({"use_stripe_sdk": False}, "redirect_to_url")],
+)
+def test_a_confirmation_token_leaves_authentication_to_the_browser_unless_told_otherwise(
+    sandbox, more: Any, kind: str
+) -> None:
+    client = sandbox.client()
+    token = client.test_helpers.confirmation_tokens.create(
+        {"payment_method": "pm_card_authenticationRequired", "return_url": "https://a.org/"}
+    )
+
+    asked = client.payment_intents.confirm(
+        create(client).id, {"confirmation_token": token.id, **more}
+    )
+
+    assert asked.next_action.type == kind
 
 
 def test_a_card_that_needs_authentication_can_be_made_to_fail_instead(sandbox) -> None:
