@@ -49,6 +49,8 @@ class PaymentSucceeded(AttemptFact):
 
     type: ClassVar[str] = "ticketing.payments.payment.succeeded.v1"
 
+    tries: int = 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class PaymentFailed(AttemptFact):
@@ -58,6 +60,35 @@ class PaymentFailed(AttemptFact):
 
     failure_code: str
     failure_message: str
+    tries: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentActionRequired(AttemptFact):
+    """The bank wants the buyer to confirm the attempt (3-D Secure); nothing is charged yet."""
+
+    type: ClassVar[str] = "ticketing.payments.payment.action_required.v1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentUnsure(AttemptFact):
+    """The provider's answer did not come: neither success nor failure, until it is asked."""
+
+    type: ClassVar[str] = "ticketing.payments.payment.unsure.v1"
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentNotified(AttemptFact):
+    """The provider told something of an attempt by a webhook; it is asked for the truth."""
+
+    type: ClassVar[str] = "ticketing.payments.payment.notified.v1"
+
+    webhook_id: str
+    webhook_type: str
+    webhook_created_at: datetime
+    received_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +119,7 @@ class PaymentRefunded(AttemptFact):
     refund_cents: int = 0
     refunded_total_cents: int = 0
     requested_by: str = ""
+    returned_total_cents: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +146,7 @@ class PaymentDisputed(AttemptFact):
     dispute_status: str
     dispute_cents: int
     reason: str
+    returned_total_cents: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,11 +21,22 @@ import structlog
 from django.conf import settings
 
 from apps.core.errors import Invalid
+from apps.payments.metrics import BadInput
 
 API_VERSION = "2026-10-28.endive"
 """Pinned, so that a change of the account's default version changes nothing here."""
 STRIPE = "https://api.stripe.com"
+STRIPE_JS = "https://js.stripe.com/endive/stripe.js"
+"""Stripe's script of the same release, which may be loaded from there alone."""
+STRIPE_SOURCES = (
+    "script-src 'self' https://js.stripe.com https://*.js.stripe.com; "
+    "frame-src 'self' https://js.stripe.com https://*.js.stripe.com https://hooks.stripe.com; "
+    "connect-src 'self' https://api.stripe.com"
+)
+"""What Stripe's form needs of a content security policy (docs.stripe.com/security/guide)."""
 LIVE_KEY = "sk_live_"
+METHOD, CONFIRMATION_TOKEN = "pm_", "ctoken_"
+"""What an intent is confirmed with as it is; a token (tok_…) is made a payment method first."""
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 8.0
 UNREFUNDED = frozenset({"failed", "canceled"})
@@ -67,6 +78,10 @@ class WebhookRefused(Invalid):
 
     code = "webhook_refused"
 
+    def __init__(self, message: str, reason: BadInput) -> None:
+        super().__init__(message)
+        self.reason = reason
+
 
 @dataclass(frozen=True, kw_only=True)
 class Intent:
@@ -77,16 +92,20 @@ class Intent:
         status: Stripe's word for it.
         amount_cents: what is, or was, to be paid.
         currency: lower case.
+        payment_id: the attempt that had it made, as the provider remembers it.
         failure_code: why the last confirmation failed: the decline code where there is one.
         failure_message: the same in words for the buyer.
+        action_url: where the buyer confirms the payment with the bank, if that is asked for.
     """
 
     id: str
     status: str
     amount_cents: int
     currency: str
+    payment_id: str = ""
     failure_code: str = ""
     failure_message: str = ""
+    action_url: str = ""
 
     @property
     def is_paid(self) -> bool:
@@ -170,6 +189,38 @@ class ProviderDispute:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ListedIntent:
+    """A payment intent in a list: whose it is, and what came of it."""
+
+    id: str
+    status: str
+    amount_cents: int
+    currency: str
+    order_id: str
+    payment_id: str
+    created_at: datetime
+
+    @property
+    def is_paid(self) -> bool:
+        return self.status == "succeeded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedRefund(ProviderRefund):
+    """A refund in a list of those of all payments."""
+
+    intent_id: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedDispute(ProviderDispute):
+    """A dispute in a list of those of all payments."""
+
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class Webhook:
     """A signed message of the provider."""
 
@@ -195,7 +246,10 @@ class Gateway(Protocol):
         ...
 
     def confirm_intent(self, *, intent_id: str, method: str, return_url: str, key: str) -> Intent:
-        """Take the money. A declined card is an answer, not an exception."""
+        """Take the money, by a payment method (pm_…) or what Stripe's form gave (ctoken_…).
+
+        A declined card is an answer, not an exception.
+        """
         ...
 
     def retrieve_intent(self, *, intent_id: str) -> Intent: ...
@@ -215,6 +269,18 @@ class Gateway(Protocol):
         ...
 
     def retrieve_dispute(self, *, dispute_id: str) -> ProviderDispute: ...
+
+    def list_intents(self, *, since: datetime | None) -> Iterator[ListedIntent]:
+        """Yield all payment intents, or those made since then."""
+        ...
+
+    def list_all_refunds(self, *, since: datetime | None) -> Iterator[ListedRefund]:
+        """Yield the refunds of all payments, or those made since then."""
+        ...
+
+    def list_disputes(self, *, since: datetime | None) -> Iterator[ListedDispute]:
+        """Yield the disputes of all payments, or those opened since then."""
+        ...
 
 
 class StripeGateway:
@@ -267,9 +333,7 @@ class StripeGateway:
         try:
             with _translated():
                 intent = self._stripe.payment_intents.confirm(
-                    intent_id,
-                    {"payment_method": method, "return_url": return_url},
-                    {"idempotency_key": key},
+                    intent_id, _confirmation(method, return_url), {"idempotency_key": key}
                 )
         except _IntentInstead as answer:
             return answer.intent
@@ -304,17 +368,37 @@ class StripeGateway:
 
     def retrieve_dispute(self, *, dispute_id: str) -> ProviderDispute:
         with _translated():
-            dispute = self._stripe.disputes.retrieve(dispute_id)
-        due = dispute.evidence_details.due_by
-        return ProviderDispute(
-            id=dispute.id,
-            status=dispute.status,
-            amount_cents=dispute.amount,
-            currency=dispute.currency,
-            reason=dispute.reason,
-            intent_id=_id_of(dispute.payment_intent),
-            evidence_due_at=datetime.fromtimestamp(due, tz=UTC) if due else None,
-        )
+            return ProviderDispute(**_dispute(self._stripe.disputes.retrieve(dispute_id)))
+
+    def list_intents(self, *, since: datetime | None) -> Iterator[ListedIntent]:
+        with _translated():
+            found = self._stripe.payment_intents.list(_window(since))
+            for each in found.auto_paging_iter():
+                metadata = each.metadata.to_dict()
+                yield ListedIntent(
+                    id=each.id,
+                    status=each.status,
+                    amount_cents=each.amount,
+                    currency=each.currency,
+                    order_id=metadata.get("order_id", ""),
+                    payment_id=metadata.get("payment_id", ""),
+                    created_at=datetime.fromtimestamp(each.created, tz=UTC),
+                )
+
+    def list_all_refunds(self, *, since: datetime | None) -> Iterator[ListedRefund]:
+        with _translated():
+            for each in self._stripe.refunds.list(_window(since)).auto_paging_iter():
+                yield ListedRefund(
+                    **vars(_refund(each)),
+                    intent_id=_id_of(each.payment_intent),
+                    created_at=datetime.fromtimestamp(each.created, tz=UTC),
+                )
+
+    def list_disputes(self, *, since: datetime | None) -> Iterator[ListedDispute]:
+        with _translated():
+            for each in self._stripe.disputes.list(_window(since)).auto_paging_iter():
+                created_at = datetime.fromtimestamp(each.created, tz=UTC)
+                yield ListedDispute(**_dispute(each), created_at=created_at)
 
 
 class _IntentInstead(Exception):
@@ -350,14 +434,26 @@ def _translated() -> Iterator[None]:
 
 def _intent(body: Any) -> Intent:  # noqa: ANN401 - the library's PaymentIntent, or an error's copy
     error = body.last_payment_error
+    redirect = getattr(body.next_action, "redirect_to_url", None) if body.next_action else None
     return Intent(
         id=body.id,
         status=body.status,
         amount_cents=body.amount,
         currency=body.currency,
+        payment_id=body.metadata.to_dict().get("payment_id", "") if body.metadata else "",
         failure_code=(getattr(error, "decline_code", None) or error.code or "") if error else "",
         failure_message=(error.message or "") if error else "",
+        action_url=(redirect.url or "") if redirect else "",
     )
+
+
+def _confirmation(method: str, return_url: str) -> Any:  # noqa: ANN401 - the library's parameters
+    if method.startswith(CONFIRMATION_TOKEN):
+        # By itself such a token leaves 3-D Secure to the browser; here the bank's page is led to.
+        means = {"confirmation_token": method, "use_stripe_sdk": False}
+    else:
+        means = {"payment_method": method}
+    return means | {"return_url": return_url}
 
 
 def _refund(body: Any) -> ProviderRefund:  # noqa: ANN401 - the library's Refund
@@ -369,6 +465,23 @@ def _refund(body: Any) -> ProviderRefund:  # noqa: ANN401 - the library's Refund
         refund_id=metadata.get("refund_id", ""),
         failure_reason=getattr(body, "failure_reason", None) or "",
     )
+
+
+def _dispute(body: Any) -> dict[str, Any]:  # noqa: ANN401 - the library's Dispute
+    due = body.evidence_details.due_by
+    return {
+        "id": body.id,
+        "status": body.status,
+        "amount_cents": body.amount,
+        "currency": body.currency,
+        "reason": body.reason,
+        "intent_id": _id_of(body.payment_intent),
+        "evidence_due_at": datetime.fromtimestamp(due, tz=UTC) if due else None,
+    }
+
+
+def _window(since: datetime | None) -> Any:  # noqa: ANN401 - the parameters of any list
+    return {"limit": LONGEST_PAGE} | ({"created": {"gte": int(since.timestamp())}} if since else {})
 
 
 def _id_of(reference: Any) -> str:  # noqa: ANN401 - an id, an object in its place, or nothing
@@ -383,9 +496,7 @@ def read_webhook(body: bytes, signature: str) -> Webhook:
     """
     try:
         text = body.decode()
-        stripe.WebhookSignature.verify_header(
-            text, signature, settings.STRIPE_WEBHOOK_SECRET, WEBHOOK_TOLERANCE_SECONDS
-        )
+        _verify(text, signature)
         event: dict[str, Any] = orjson.loads(text)
         subject: dict[str, Any] = event["data"]["object"]
         is_intent = subject.get("object") == "payment_intent"
@@ -397,10 +508,22 @@ def read_webhook(body: bytes, signature: str) -> Webhook:
             payment_id=str((subject.get("metadata") or {}).get("payment_id", "")),
             payload=text,
         )
-    except stripe.SignatureVerificationError as exc:
-        raise WebhookRefused("The signature is missing, wrong or too old.") from exc
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as exc:
-        raise WebhookRefused("The body is not an event.") from exc
+        raise WebhookRefused("The body is not an event.", BadInput.WEBHOOK_UNREADABLE) from exc
+
+
+def _verify(text: str, signature: str) -> None:
+    if not signature:
+        raise WebhookRefused("The signature is missing.", BadInput.WEBHOOK_UNSIGNED)
+    verify, secret = stripe.WebhookSignature.verify_header, settings.STRIPE_WEBHOOK_SECRET
+    try:
+        verify(text, signature, secret)
+    except stripe.SignatureVerificationError as exc:
+        raise WebhookRefused("The signature is wrong.", BadInput.WEBHOOK_WRONGLY_SIGNED) from exc
+    try:
+        verify(text, signature, secret, WEBHOOK_TOLERANCE_SECONDS)
+    except stripe.SignatureVerificationError as exc:
+        raise WebhookRefused("The signature is too old.", BadInput.WEBHOOK_TOO_OLD) from exc
 
 
 @functools.cache
@@ -412,6 +535,11 @@ def provider() -> StripeGateway:
 def takes_test_cards() -> bool:
     """Tell whether no real money can move: the sandbox, or a test key of Stripe's."""
     return not settings.STRIPE_KEY.startswith(LIVE_KEY)
+
+
+def takes_cards() -> bool:
+    """Tell whether the pay page can take a card: by Stripe's own form, or a test card."""
+    return bool(settings.STRIPE_PUBLISHABLE_KEY) or takes_test_cards()
 
 
 def is_sandbox() -> bool:

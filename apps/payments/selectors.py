@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import uuid
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from django.db import connection
 
 from apps.core.errors import NotFound, NotSignedIn
+from apps.payments.metrics import BadInput, note_refused
 from apps.payments.models import (
     Dispute,
     LedgerTransaction,
@@ -36,12 +39,21 @@ def get_payment(*, order_id: str, buyer_id: str) -> Payment:
     if payment is None:
         raise PaymentNotFound
     if payment.buyer_id != buyer_id:
+        note_refused(BadInput.ORDER_OF_ANOTHER_BUYER, order_id=order_id, user_id=buyer_id)
         raise NotSignedIn
     return payment
 
 
 def get_attempt(*, payment_id: str) -> PaymentAttempt:
     return PaymentAttempt.objects.get(pk=payment_id)
+
+
+def find_attempt(*, payment_id: str) -> PaymentAttempt | None:
+    """Return the attempt that has this id, which may be any text."""
+    try:
+        return PaymentAttempt.objects.filter(pk=uuid.UUID(payment_id)).first()
+    except ValueError:
+        return None
 
 
 def find_attempt_of_intent(*, intent_id: str) -> PaymentAttempt | None:
@@ -72,6 +84,31 @@ def list_order_ids(*, after: str, limit: int) -> list[str]:
     return list(later.values_list("pk", flat=True)[:limit])
 
 
+def list_orders_since(*, since: datetime | None) -> list[str]:
+    """Return the orders of which payments has heard since then, or all."""
+    payments = Payment.objects.all()
+    if since is not None:
+        payments = payments.filter(updated_at__gte=since)
+    return list(payments.values_list("pk", flat=True))
+
+
+def list_payments(*, order_ids: Sequence[str]) -> list[Payment]:
+    return list(Payment.objects.filter(pk__in=order_ids))
+
+
+def list_attempts(*, order_ids: Sequence[str]) -> list[PaymentAttempt]:
+    """Return all attempts to pay these orders, each order's in turn."""
+    return list(PaymentAttempt.objects.filter(order_id__in=order_ids).order_by("attempt"))
+
+
+def list_refunds_of_orders(*, order_ids: Sequence[str]) -> list[Refund]:
+    return list(Refund.objects.filter(order_id__in=order_ids))
+
+
+def list_disputes_of_orders(*, order_ids: Sequence[str]) -> list[Dispute]:
+    return list(Dispute.objects.filter(order_id__in=order_ids))
+
+
 def list_refunds(*, payment_id: str, state: str = "") -> list[Refund]:
     """Return the refunds of an attempt, all or those in a state, in the order of their requests."""
     refunds = Refund.objects.filter(payment_id=payment_id)
@@ -97,8 +134,10 @@ def has_open_dispute(*, payment_id: str) -> bool:
     return Dispute.objects.filter(payment_id=payment_id, status__in=Dispute.OPEN).exists()
 
 
-def list_lost_disputes(*, payment_id: str) -> list[Dispute]:
-    return list(Dispute.objects.filter(payment_id=payment_id, status="lost"))
+def sum_lost(*, payment_id: str, but: str = "") -> int:
+    """Return what banks have given back to the buyer for good, without that of one dispute."""
+    lost = Dispute.objects.filter(payment_id=payment_id, status=Dispute.LOST).exclude(pk=but)
+    return sum(lost.values_list("amount_cents", flat=True))
 
 
 def list_disputes_to_settle(*, now: datetime, limit: int) -> list[Dispute]:

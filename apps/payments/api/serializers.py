@@ -15,7 +15,7 @@ class PaySerializer(serializers.Serializer[Any]):
     token = serializers.CharField(
         max_length=LONGEST_REFERENCE,
         error_messages=dict.fromkeys(("required", "null", "blank", "invalid"), TOKEN_MISSING),
-        help_text="The provider's token (tok_…) or payment method (pm_…).",
+        help_text="The provider's token (tok_…, ctoken_…) or payment method (pm_…).",
     )
     order_id = serializers.CharField(
         error_messages=dict.fromkeys(("required", "null", "blank", "invalid"), ORDER_ID_MISSING),
@@ -30,8 +30,12 @@ class PaidSerializer(serializers.Serializer[Any]):
 
 
 class ConfirmingSerializer(serializers.Serializer[Any]):
-    """The provider's answer is still to come."""
+    """The provider's answer, or the buyer's confirmation, is still to come."""
 
     id = serializers.UUIDField(help_text="The payment.")
-    status = serializers.ChoiceField(choices=["confirming"])
+    status = serializers.ChoiceField(choices=["confirming", "requires_action"])
     message = serializers.CharField(help_text="What to tell the buyer.")
+    redirect_url = serializers.URLField(
+        required=False,
+        help_text="Where to send the buyer, to confirm the payment with the bank (3-D Secure).",
+    )

@@ -17,6 +17,9 @@ CONFIRMING = (
     "Your payment is being confirmed. Please do not pay again: the order shows the outcome "
     "within moments."
 )
+REQUIRES_ACTION = (
+    "Your bank asks you to confirm this payment. Nothing is charged before you have done so."
+)
 PAYMENT_ID = "019ab3bd-0c52-7e6f-8a30-2b8f5d1c9e44"
 ORDER_ID = "019ab3c0-5b1e-7c3a-9d52-6f0d4c1be0a7"
 REFUSALS = (
@@ -59,6 +62,9 @@ class PaymentsView(APIView):
             "`202` means that the provider's answer has not come: the money may have been taken. "
             "Do not pay again and do not tell the buyer that it failed; the order becomes "
             "`complete`, or payable again, within moments. Repeating the request is safe.\n\n"
+            "Its status `requires_action` means that the bank wants the buyer to confirm the "
+            "payment (3-D Secure): send the buyer to `redirectUrl`, which leads back to the "
+            "order.\n\n"
             "An order can be paid a moment after it was created; until then this answers `404`."
         ),
         tags=["payments"],
@@ -81,7 +87,16 @@ class PaymentsView(APIView):
                     OpenApiExample(
                         "Confirming",
                         value={"id": PAYMENT_ID, "status": "confirming", "message": CONFIRMING},
-                    )
+                    ),
+                    OpenApiExample(
+                        "To be confirmed at the bank",
+                        value={
+                            "id": PAYMENT_ID,
+                            "status": "requires_action",
+                            "message": REQUIRES_ACTION,
+                            "redirectUrl": "https://hooks.stripe.com/redirect/authenticate/…",
+                        },
+                    ),
                 ],
             ),
             400: OpenApiResponse(
@@ -103,6 +118,14 @@ class PaymentsView(APIView):
             method=wish.validated_data["token"],
             gateway=provider(),
         )
+        if attempt.awaits_buyer:
+            body = {
+                "id": attempt.pk,
+                "status": "requires_action",
+                "message": REQUIRES_ACTION,
+                "redirect_url": attempt.action_url,
+            }
+            return Response(ConfirmingSerializer(body).data, status=status.HTTP_202_ACCEPTED)
         if attempt.is_pending:
             body = {"id": attempt.pk, "status": "confirming", "message": CONFIRMING}
             return Response(ConfirmingSerializer(body).data, status=status.HTTP_202_ACCEPTED)

@@ -7,6 +7,7 @@ import uuid6
 from django.db import models
 from django.db.models import Q
 
+from apps.outbox.context import Trace
 from apps.payments.models.payment import TransitionRefused
 
 
@@ -26,10 +27,12 @@ class PaymentAttempt(models.Model):
     amount_cents = models.BigIntegerField()
     currency = models.CharField(max_length=3)
     method = models.CharField(max_length=255)
-    """The provider's token (tok_…) or payment method (pm_…): a reference, never a card."""
+    """What stands for a card at the provider (tok_…, pm_…, ctoken_…), never a card itself."""
     status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
     intent_id = models.CharField(max_length=255, default="", blank=True)
     """The provider's payment intent. Written before it is confirmed: without it, no money moved."""
+    action_url = models.TextField(default="", blank=True)
+    """Where the buyer confirms it with the bank (3-D Secure); empty where that is not asked for."""
     failure_code = models.CharField(max_length=64, default="", blank=True)
     failure_message = models.TextField(default="", blank=True)
     promised_cents = models.BigIntegerField(default=0)
@@ -52,6 +55,10 @@ class PaymentAttempt(models.Model):
     last_error = models.TextField(default="", blank=True)
     correlation_id = models.CharField(max_length=128, default="", blank=True)
     """The request that began it, which the events of a later settlement belong to as well."""
+    causation_id = models.CharField(max_length=64, default="", blank=True)
+    """The last event that had it looked after, and so causes what comes of it."""
+    traceparent = models.CharField(max_length=64, default="", blank=True)
+    """Where in the order's trace it began."""
 
     class Meta:
         constraints: ClassVar = [
@@ -71,6 +78,15 @@ class PaymentAttempt(models.Model):
         return f"{self.order_id}:{self.attempt}"
 
     @property
+    def trace(self) -> Trace:
+        """What its settlement belongs to, whenever that is."""
+        return Trace(
+            correlation_id=self.correlation_id,
+            causation_id=self.causation_id,
+            traceparent=self.traceparent,
+        )
+
+    @property
     def key(self) -> str:
         """The root of the idempotency keys: order:attempt."""
         return f"{self.order_id}:{self.attempt}"
@@ -78,6 +94,11 @@ class PaymentAttempt(models.Model):
     @property
     def is_pending(self) -> bool:
         return self.status == self.Status.PENDING
+
+    @property
+    def awaits_buyer(self) -> bool:
+        """The bank wants the buyer to confirm it."""
+        return self.is_pending and bool(self.action_url)
 
     def is_with_settler(self, now: datetime) -> bool:
         """The one who began it is done, dead or too late: the settler asks the provider."""
@@ -87,6 +108,11 @@ class PaymentAttempt(models.Model):
     def is_paid(self) -> bool:
         """The provider has taken the money, whether or not it went back since."""
         return self.status in {self.Status.SUCCEEDED, self.Status.REFUNDED}
+
+    @property
+    def is_of_no_use(self) -> bool:
+        """The order was not paid by it: it failed, or took other money than was asked for."""
+        return self.status == self.Status.FAILED or bool(self.failure_code)
 
     @property
     def returning_cents(self) -> int:
@@ -114,6 +140,14 @@ class PaymentAttempt(models.Model):
         self.status = self.Status.SUCCEEDED
         self.failure_code = self.failure_message = ""
         self._decide(now)
+
+    def succeed_otherwise(
+        self, amount_cents: int, currency: str, why: tuple[str, str], now: datetime
+    ) -> None:
+        """The provider has other money than was asked for. It is what this attempt is about now."""
+        self.succeed(now)
+        self.amount_cents, self.currency = amount_cents, currency
+        self.failure_code, self.failure_message = why
 
     def fail(self, code: str, message: str, now: datetime) -> None:
         if not self.is_pending:

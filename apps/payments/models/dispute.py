@@ -11,6 +11,7 @@ class Dispute(models.Model):
     TAKEN = frozenset({"needs_response", "under_review", "lost"})
     """The statuses in which the provider has taken the money."""
     OPEN = frozenset({"needs_response", "under_review"})
+    LOST = "lost"
 
     id = models.CharField(primary_key=True, max_length=255, db_column="_id")
     """The provider's (dp_…, du_…)."""
@@ -30,6 +31,8 @@ class Dispute(models.Model):
     """When the provider must be asked about it; empty when nothing new is known to be there."""
     settle_tries = models.PositiveIntegerField(default=0)
     last_error = models.TextField(default="", blank=True)
+    causation_id = models.CharField(max_length=64, default="", blank=True)
+    """The event that told of the last webhook about it."""
 
     class Meta:
         indexes: ClassVar = [
@@ -45,6 +48,11 @@ class Dispute(models.Model):
     @property
     def is_open(self) -> bool:
         return self.status in self.OPEN
+
+    @property
+    def is_lost(self) -> bool:
+        """The bank has given the money back to the buyer."""
+        return self.status == self.LOST
 
     @property
     def taken_cents(self) -> int:

@@ -73,6 +73,8 @@ class Payment(models.Model):
     active_payment_id = models.CharField(max_length=64, default="", blank=True)
     """The one attempt whose outcome is open."""
     paid_payment_id = models.CharField(max_length=64, default="", blank=True)
+    traceparent = models.CharField(max_length=64, default="", blank=True)
+    """The order's trace, to which all that is told of its payment belongs."""
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
 
@@ -122,6 +124,10 @@ class Payment(models.Model):
         """The open attempt ended without money."""
         if self.active_payment_id != payment_id:
             raise TransitionRefused("Only the open attempt can fail.")
+        self._end_attempt(payment_id)
+
+    def succeed_otherwise(self, payment_id: str) -> None:
+        """Other money arrived than was asked for, which pays nothing and goes back."""
         self._end_attempt(payment_id)
 
     def stop(self, reason: Payment.Reason) -> None:

@@ -7,6 +7,7 @@ import uuid6
 from django.db import models
 from django.db.models import Q
 
+from apps.outbox.context import Trace
 from apps.payments.models.payment import TransitionRefused
 
 
@@ -51,6 +52,8 @@ class Refund(models.Model):
     correlation_id = models.CharField(max_length=128, default="", blank=True)
     causation_id = models.CharField(max_length=64, default="", blank=True)
     """The event that told of the request, which caused whatever comes of it."""
+    traceparent = models.CharField(max_length=64, default="", blank=True)
+    """Where in the order's trace it was promised."""
 
     class Meta:
         constraints: ClassVar = [
@@ -69,6 +72,15 @@ class Refund(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+    @property
+    def trace(self) -> Trace:
+        """What its settlement belongs to, whenever that is."""
+        return Trace(
+            correlation_id=self.correlation_id,
+            causation_id=self.causation_id,
+            traceparent=self.traceparent,
+        )
 
     @property
     def is_open(self) -> bool:

@@ -9,9 +9,12 @@ from apps.payments.services.paying import (
     PaymentDeclined,
     begin_attempt,
     fail_attempt,
+    notice_return,
     pay_order,
     record_outcome,
+    use_another_card,
 )
+from apps.payments.services.reconciling import look_again
 from apps.payments.services.refunding import (
     RefundInvalid,
     RefundTooLarge,
@@ -34,8 +37,10 @@ __all__ = [
     "check_ledger",
     "close_payment",
     "fail_attempt",
+    "look_again",
     "mirror_dispute",
     "notice_refund",
+    "notice_return",
     "pay_order",
     "process_webhook",
     "record_dispute",
@@ -48,4 +53,5 @@ __all__ = [
     "settle_refunds",
     "store_webhook",
     "total_by_account",
+    "use_another_card",
 ]

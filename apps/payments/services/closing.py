@@ -6,11 +6,13 @@ from datetime import datetime
 
 import structlog
 
+from apps.outbox.context import current_trace
 from apps.outbox.transactions import transactional
 from apps.payments import selectors
 from apps.payments.events import OrderFact
 from apps.payments.models import Payment, PaymentAttempt
-from apps.payments.services.writing import closed, publish_all, write_payment
+from apps.payments.services.paying import hasten
+from apps.payments.services.writing import closed, tell, write_payment
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +29,7 @@ def record_order(*, order: OrderFact, now: datetime) -> Payment:
         amount_cents=order.price_cents,
         currency=order.currency,
         expires_at=order.expires_at,
+        traceparent=current_trace().traceparent,
         created_at=now,
         updated_at=now,
     )
@@ -48,8 +51,7 @@ def close_payment(*, order: OrderFact, reason: Payment.Reason, now: datetime) ->
     payment.stop(reason)
     facts = [] if payment.active_payment_id else closed(payment)
     write_payment(payment, now)
-    publish_all(facts)
+    tell(payment, *facts)
     if payment.active_payment_id:
-        PaymentAttempt.objects.filter(
-            pk=payment.active_payment_id, status=PaymentAttempt.Status.PENDING
-        ).update(settle_at=now, settle_tries=0)
+        active = PaymentAttempt.objects.filter(pk=payment.active_payment_id)
+        hasten(active, now, causation_id=current_trace().causation_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,8 +11,7 @@ import structlog
 from django.db.models import F
 from django.utils import timezone
 
-from apps.outbox.context import Trace, traced
-from apps.outbox.publish import publish
+from apps.outbox import tracing
 from apps.outbox.transactions import transactional
 from apps.payments import selectors
 from apps.payments.events import PaymentDisputed
@@ -22,6 +22,7 @@ from apps.payments.services.paying import Clock
 from apps.payments.services.writing import (
     ConcurrentChange,
     fact_of,
+    tell,
     write_attempt,
     write_payment,
 )
@@ -34,26 +35,55 @@ log = structlog.get_logger(__name__)
 
 
 @transactional
-def mirror_dispute(webhook: StripeEvent, now: datetime) -> bool:
-    """Have the dispute that a webhook speaks of looked at; tell whether it is about one of ours."""
+def mirror_dispute(webhook: StripeEvent, now: datetime, *, cause: str = "") -> bool:
+    """Have the dispute that a webhook speaks of looked at; tell whether it is about one of ours.
+
+    Args:
+        webhook: as it was stored.
+        now: the moment of processing it.
+        cause: the event that told of it.
+    """
     attempt = selectors.find_attempt_of_intent(intent_id=webhook.intent_id)
     if attempt is None:
         log.warning("a dispute of no payment of ours", webhook=webhook.pk)
         return False
     body: dict[str, Any] = orjson.loads(webhook.payload)
     dispute_id = str(body["data"]["object"]["id"])
-    hint = {"settle_at": now, "settle_tries": 0}
+    note_dispute(
+        attempt=attempt, dispute_id=dispute_id, opened_at=webhook.created_at, now=now, cause=cause
+    )
+    return True
+
+
+@transactional
+def note_dispute(
+    *,
+    attempt: PaymentAttempt,
+    dispute_id: str,
+    opened_at: datetime,
+    now: datetime,
+    cause: str = "",
+) -> None:
+    """Have a dispute of this attempt looked at, which is new or known.
+
+    Args:
+        attempt: what is disputed.
+        dispute_id: the provider's.
+        opened_at: when it was, as far as that is known.
+        now: the moment of looking.
+        cause: the event that told of it, if one did.
+    """
+    hint = {"settle_at": now, "settle_tries": 0, "causation_id": cause}
     if not Dispute.objects.filter(pk=dispute_id).update(**hint):
         Dispute.objects.create(
             id=dispute_id,
             order_id=attempt.order_id,
             payment_id=str(attempt.pk),
             currency=attempt.currency,
-            opened_at=webhook.created_at,
+            opened_at=opened_at,
             updated_at=now,
             **hint,
         )
-    return True
 
 
 def settle_dispute(*, dispute: Dispute, gateway: Gateway, clock: Clock = timezone.now) -> None:
@@ -68,7 +98,8 @@ def settle_dispute(*, dispute: Dispute, gateway: Gateway, clock: Clock = timezon
     attempt = selectors.get_attempt(payment_id=dispute.payment_id)
     try:
         found = _ask(dispute, attempt, gateway)
-        with traced(Trace(correlation_id=attempt.correlation_id), order_id=dispute.order_id):
+        begun = replace(attempt.trace, causation_id=dispute.causation_id)
+        with tracing.resuming("settle dispute", begun, order_id=dispute.order_id):
             is_open = record_dispute(found=found, now=clock())
     except (ProviderUnsure, ProviderRefused) as exc:
         log.warning("the dispute is not known yet", dispute_id=dispute.pk, why=str(exc))
@@ -105,6 +136,8 @@ def record_dispute(*, found: ProviderDispute, now: datetime) -> bool:
     attempt.disputed_cents += dispute.taken_cents
     if attempt.is_refund_due:
         attempt.refund_at, attempt.refund_tries = now, 0
+    lost = selectors.sum_lost(payment_id=dispute.payment_id, but=dispute.pk)
+    lost += dispute.taken_cents if dispute.is_lost else 0
     fact = fact_of(
         PaymentDisputed,
         payment,
@@ -113,6 +146,7 @@ def record_dispute(*, found: ProviderDispute, now: datetime) -> bool:
         dispute_status=found.status,
         dispute_cents=found.amount_cents,
         reason=found.reason,
+        returned_total_cents=attempt.refunded_cents + lost,
     )
     write_payment(payment, now)
     write_attempt(attempt, attempt.status)
@@ -128,5 +162,5 @@ def record_dispute(*, found: ProviderDispute, now: datetime) -> bool:
     if written != 1:
         raise ConcurrentChange(dispute.pk)
     enter_dispute(dispute, position, now)
-    publish(fact)
+    tell(payment, fact)
     return not found.is_closed

@@ -12,21 +12,37 @@ from datetime import datetime, timedelta
 
 import structlog
 from django.conf import settings
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from apps.core.errors import Conflict
 from apps.outbox.context import current_trace
-from apps.outbox.publish import publish
-from apps.outbox.transactions import transactional
-from apps.payments import selectors
-from apps.payments.events import PaymentFact, PaymentFailed, PaymentStarted, PaymentSucceeded
-from apps.payments.gateway import Gateway, Intent, KeyInUse, ProviderRefused, ProviderUnsure
-from apps.payments.models import Payment, PaymentAttempt
+from apps.outbox.transactions import on_commit, transactional
+from apps.payments import metrics, selectors
+from apps.payments.events import (
+    PaymentActionRequired,
+    PaymentFact,
+    PaymentFailed,
+    PaymentStarted,
+    PaymentSucceeded,
+    PaymentUnsure,
+)
+from apps.payments.gateway import (
+    CONFIRMATION_TOKEN,
+    METHOD,
+    Gateway,
+    Intent,
+    KeyInUse,
+    ProviderRefused,
+    ProviderUnsure,
+)
+from apps.payments.metrics import BadInput, note_other_money, note_refused
+from apps.payments.models import OrderAlreadyPaid, Payment, PaymentAttempt
 from apps.payments.services.ledger import enter_charge
 from apps.payments.services.writing import (
     closed,
     fact_of,
-    publish_all,
+    tell,
     write_attempt,
     write_payment,
 )
@@ -36,6 +52,8 @@ Clock = Callable[[], datetime]
 SETTLE_AFTER = timedelta(seconds=10)
 """How long the request that began an attempt has it to itself; longer than one call may hang."""
 ASK_AGAIN_AFTER = timedelta(seconds=1)
+LOOK_AT_BUYER_AFTER = timedelta(minutes=1)
+"""How often the provider is asked about a buyer who is with the bank, should nobody tell."""
 GIVEN_UP: dict[str, tuple[str, str]] = {
     Payment.Reason.EXPIRED: (
         "expired",
@@ -53,9 +71,13 @@ GIVEN_UP: dict[str, tuple[str, str]] = {
 """What an attempt that was given up is recorded with, by the reason why its payment ends."""
 AUTHENTICATION_REQUIRED = {
     "code": "authentication_required",
-    "message": "Your bank asks you to confirm this payment, which is not possible here yet. "
+    "message": "Your bank asks you to confirm this payment in a way that is not possible here. "
     "Nothing was charged; please use another card.",
 }
+OTHER_MONEY = (
+    "other_money",
+    "The payment was not for the price of this order, so the money goes back to you.",
+)
 
 log = structlog.get_logger(__name__)
 
@@ -91,29 +113,42 @@ def begin_attempt(*, order_id: str, buyer_id: str, method: str, now: datetime) -
     payment.begin_attempt(str(attempt.pk), now)
     fact = fact_of(PaymentStarted, payment, attempt)
     write_payment(payment, now)
+    attempt.traceparent = payment.traceparent or current_trace().traceparent
+    attempt.causation_id = tell(payment, fact)
     attempt.save(force_insert=True)
-    publish(fact)
     return attempt
 
 
 def pay_order(
     *, order_id: str, buyer_id: str, method: str, gateway: Gateway, clock: Clock = timezone.now
 ) -> PaymentAttempt:
-    """Pay an order with a token or payment method, by a new attempt or the one that is open.
+    """Pay an order, by a new attempt or the one that is open.
+
+    Args:
+        order_id: the order.
+        buyer_id: who pays.
+        method: what stands for the card at the provider: tok_…, pm_… or ctoken_….
+        gateway: the provider.
+        clock: the time.
 
     Returns:
-        The attempt: paid, or pending when the provider's answer did not come. Then nobody may be
-        told that it failed; the settler finds out.
+        The attempt: paid; or pending, when the bank wants the buyer to confirm it at its
+        `action_url`, or when the provider's answer did not come. Then nobody may be told that it
+        failed; the settler finds out.
 
     Raises:
-        PaymentDeclined: nothing was charged, and why.
+        PaymentDeclined: nothing was charged, or what was goes back, and why.
         Others: as begin_attempt.
     """
     now = clock()
-    attempt = begin_attempt(order_id=order_id, buyer_id=buyer_id, method=method, now=now)
-    if not attempt.is_with_settler(now):
+    try:
+        attempt = begin_attempt(order_id=order_id, buyer_id=buyer_id, method=method, now=now)
+    except OrderAlreadyPaid:
+        note_refused(BadInput.ORDER_PAID_ALREADY, order_id=order_id)
+        raise
+    if not attempt.awaits_buyer and not attempt.is_with_settler(now):
         attempt = _drive(attempt, gateway, clock)
-    if attempt.status == PaymentAttempt.Status.FAILED:
+    if attempt.is_of_no_use:
         raise PaymentDeclined(attempt.failure_message, code=attempt.failure_code)
     return attempt
 
@@ -122,7 +157,7 @@ def _drive(attempt: PaymentAttempt, gateway: Gateway, clock: Clock) -> PaymentAt
     """Ask the provider for everything that the attempt needs; safe to do twice, or by two."""
     try:
         method = attempt.method
-        if not method.startswith("pm_"):
+        if not method.startswith((METHOD, CONFIRMATION_TOKEN)):
             method = gateway.create_method(token=method, key=f"{attempt.key}:method")
         attempt = announce(attempt, gateway)
         if not attempt.is_pending:
@@ -130,11 +165,13 @@ def _drive(attempt: PaymentAttempt, gateway: Gateway, clock: Clock) -> PaymentAt
         intent = gateway.confirm_intent(
             intent_id=attempt.intent_id,
             method=method,
-            return_url=f"{settings.PUBLIC_URL}/orders/{attempt.order_id}/?confirming=1",
+            return_url=f"{settings.PUBLIC_URL}/payments/{attempt.order_id}/return/",
             key=f"{attempt.key}:confirm",
         )
+        if intent.action_url:
+            return await_buyer(attempt, intent, clock())
         if intent.needs_buyer:
-            return _give_up(attempt, gateway, clock)
+            intent = _cancel_for_want_of_a_page(attempt, gateway)
         return record_outcome(payment_id=str(attempt.pk), intent=intent, now=clock())
     except ProviderRefused as refusal:
         return fail_attempt(
@@ -145,19 +182,109 @@ def _drive(attempt: PaymentAttempt, gateway: Gateway, clock: Clock) -> PaymentAt
         return selectors.get_attempt(payment_id=str(attempt.pk))
     except ProviderUnsure as exc:
         log.warning("the provider's answer is not known", payment_id=str(attempt.pk), why=str(exc))
-        at = clock() + ASK_AGAIN_AFTER
-        PaymentAttempt.objects.filter(
-            pk=attempt.pk, status=PaymentAttempt.Status.PENDING, settle_at__gt=at
-        ).update(settle_at=at, last_error=str(exc))
-        return selectors.get_attempt(payment_id=str(attempt.pk))
+        return note_unsure(payment_id=str(attempt.pk), why=str(exc), now=clock())
 
 
-def _give_up(attempt: PaymentAttempt, gateway: Gateway, clock: Clock) -> PaymentAttempt:
-    """End an attempt for which the bank wants the buyer's confirmation, which we cannot show."""
+@transactional
+def note_unsure(*, payment_id: str, why: str, now: datetime) -> PaymentAttempt:
+    """Leave it to the settler to ask what became of an attempt, and publish PaymentUnsure.
+
+    One whose outcome is known by now, or that the settler has taken, is left as it is.
+    """
+    attempt = selectors.get_attempt(payment_id=payment_id)
+    if not attempt.is_pending or attempt.is_with_settler(now + ASK_AGAIN_AFTER):
+        return attempt
+    payment = Payment.objects.get(pk=attempt.order_id)
+    fact = fact_of(PaymentUnsure, payment, attempt, reason=why)
+    write_payment(payment, now)
+    attempt.settle_at, attempt.last_error = now + ASK_AGAIN_AFTER, why
+    attempt.causation_id = tell(payment, fact, cause=attempt.causation_id)
+    write_attempt(attempt, attempt.status)
+    return attempt
+
+
+def _cancel_for_want_of_a_page(attempt: PaymentAttempt, gateway: Gateway) -> Intent:
+    """End an intent that the buyer must confirm with the bank, which gives no page to go to."""
     intent = gateway.cancel_intent(intent_id=attempt.intent_id)
     if intent.is_cancelled:
-        return fail_attempt(payment_id=str(attempt.pk), now=clock(), **AUTHENTICATION_REQUIRED)
-    return record_outcome(payment_id=str(attempt.pk), intent=intent, now=clock())
+        raise ProviderRefused(**AUTHENTICATION_REQUIRED)
+    return intent
+
+
+@transactional
+def await_buyer(attempt: PaymentAttempt, intent: Intent, now: datetime) -> PaymentAttempt:
+    """Remember where the buyer confirms the payment, and leave the attempt open until then.
+
+    Not over what has happened meanwhile: who hastens an attempt sets its tries back. Publishes
+    PaymentActionRequired when the buyer is first led to the bank.
+    """
+    payment = Payment.objects.get(pk=attempt.order_id)
+    waits = PaymentAttempt.objects.filter(
+        pk=attempt.pk,
+        status=PaymentAttempt.Status.PENDING,
+        settle_tries=attempt.settle_tries,
+        settle_at__gt=now,
+    ).update(
+        action_url=intent.action_url,
+        settle_at=min(now + LOOK_AT_BUYER_AFTER, payment.expires_at),
+    )
+    if waits and not attempt.action_url:
+        fact = fact_of(PaymentActionRequired, payment, attempt)
+        write_payment(payment, now)
+        event_id = tell(payment, fact, cause=attempt.causation_id)
+        PaymentAttempt.objects.filter(pk=attempt.pk).update(causation_id=event_id)
+    return selectors.get_attempt(payment_id=str(attempt.pk))
+
+
+def notice_return(*, order_id: str, buyer_id: str, intent_id: str = "", now: datetime) -> None:
+    """Have the attempt looked after at once, whose buyer has come back from the bank.
+
+    Args:
+        order_id: the order.
+        buyer_id: who came back.
+        intent_id: what the address says was paid; one of another order changes nothing.
+        now: the time.
+
+    Raises:
+        PaymentNotFound, NotSignedIn: as selectors.get_payment.
+    """
+    payment = selectors.get_payment(order_id=order_id, buyer_id=buyer_id)
+    attempts = PaymentAttempt.objects.filter(order_id=order_id)
+    if intent_id and not attempts.filter(intent_id=intent_id).exists():
+        note_refused(BadInput.INTENT_OF_ANOTHER_ORDER, order_id=order_id, intent_id=intent_id)
+        return
+    if payment.active_payment_id:
+        hasten(attempts.filter(pk=payment.active_payment_id), now)
+
+
+def use_another_card(
+    *, order_id: str, buyer_id: str, gateway: Gateway, clock: Clock = timezone.now
+) -> None:
+    """End the attempt that waits for the buyer, unless the bank has its confirmation already.
+
+    Raises:
+        PaymentNotFound, NotSignedIn: as selectors.get_payment.
+    """
+    payment = selectors.get_payment(order_id=order_id, buyer_id=buyer_id)
+    if not payment.active_payment_id:
+        return
+    attempt = selectors.get_attempt(payment_id=payment.active_payment_id)
+    if not attempt.awaits_buyer:
+        return
+    try:
+        intent = gateway.cancel_intent(intent_id=attempt.intent_id)
+    except (ProviderUnsure, ProviderRefused) as exc:
+        log.warning("not known whether it was cancelled", payment_id=str(attempt.pk), why=str(exc))
+        hasten(PaymentAttempt.objects.filter(pk=attempt.pk), clock())
+        return
+    record_outcome(payment_id=str(attempt.pk), intent=intent, now=clock())
+
+
+def hasten(attempts: QuerySet[PaymentAttempt], now: datetime, **why: str) -> None:
+    """Have those of the attempts looked after at once that are open, and note why, if at all."""
+    attempts.filter(status=PaymentAttempt.Status.PENDING).update(
+        settle_at=now, settle_tries=0, **why
+    )
 
 
 def announce(attempt: PaymentAttempt, gateway: Gateway) -> PaymentAttempt:
@@ -186,24 +313,12 @@ def record_outcome(*, payment_id: str, intent: Intent, now: datetime) -> Payment
 
     Publishes PaymentSucceeded or PaymentFailed, and PaymentClosed after the failure of a payment
     that is to be closed. Money that arrives after a failure was recorded is recorded all the same.
-
-    Raises:
-        ProviderUnsure: another amount was paid than was asked for; a person must look.
+    So is other money than was asked for: it does not pay the order, and orders asks for it back.
     """
     attempt = selectors.get_attempt(payment_id=payment_id)
     payment = Payment.objects.get(pk=attempt.order_id)
-    status = attempt.status
-    if intent.is_paid and status in {attempt.Status.PENDING, attempt.Status.FAILED}:
-        if (intent.amount_cents, intent.currency) != (attempt.amount_cents, attempt.currency):
-            log.error("another amount was paid", payment_id=payment_id, intent_id=intent.id)
-            raise ProviderUnsure(f"{intent.id} was paid with another amount than asked for.")
-        attempt.succeed(now)
-        payment.succeed(payment_id)
-        fact = fact_of(PaymentSucceeded, payment, attempt)
-        write_payment(payment, now)
-        write_attempt(attempt, status)
-        enter_charge(attempt, now)
-        publish(fact)
+    if intent.is_paid and attempt.status in {attempt.Status.PENDING, attempt.Status.FAILED}:
+        _succeed(payment, attempt, intent, now)
     elif attempt.is_pending and intent.is_declined:
         _fail(payment, attempt, intent.failure_code, intent.failure_message, now)
     elif attempt.is_pending and intent.is_cancelled:
@@ -221,6 +336,27 @@ def fail_attempt(*, payment_id: str, code: str, message: str, now: datetime) -> 
     return attempt
 
 
+def _succeed(payment: Payment, attempt: PaymentAttempt, intent: Intent, now: datetime) -> None:
+    status, tries = attempt.status, attempt.settle_tries
+    is_as_asked = (intent.amount_cents, intent.currency) == (attempt.amount_cents, attempt.currency)
+    if is_as_asked:
+        attempt.succeed(now)
+        payment.succeed(str(attempt.pk))
+    else:
+        is_other_currency = intent.currency != attempt.currency
+        reason = BadInput.CURRENCY_MISMATCH if is_other_currency else BadInput.AMOUNT_MISMATCH
+        note_other_money(reason, payment_id=str(attempt.pk), intent_id=intent.id)
+        attempt.succeed_otherwise(intent.amount_cents, intent.currency, OTHER_MONEY, now)
+        payment.succeed_otherwise(str(attempt.pk))
+    facts: list[PaymentFact] = [fact_of(PaymentSucceeded, payment, attempt, tries=tries)]
+    if payment.state == Payment.State.CLOSING and not payment.active_payment_id:
+        facts += closed(payment)
+    write_payment(payment, now)
+    write_attempt(attempt, status)
+    enter_charge(attempt, now)
+    tell(payment, *facts, cause=attempt.causation_id)
+
+
 def _fail(
     payment: Payment, attempt: PaymentAttempt, code: str, message: str, now: datetime
 ) -> None:
@@ -228,10 +364,18 @@ def _fail(
     attempt.fail(code, message, now)
     payment.fail(str(attempt.pk))
     facts: list[PaymentFact] = [
-        fact_of(PaymentFailed, payment, attempt, failure_code=code, failure_message=message)
+        fact_of(
+            PaymentFailed,
+            payment,
+            attempt,
+            failure_code=code,
+            failure_message=message,
+            tries=attempt.settle_tries,
+        )
     ]
     if payment.state == Payment.State.CLOSING:
         facts += closed(payment)
     write_payment(payment, now)
     write_attempt(attempt, status)
-    publish_all(facts)
+    tell(payment, *facts, cause=attempt.causation_id)
+    on_commit(lambda: metrics.failures.labels(code).inc())

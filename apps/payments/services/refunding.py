@@ -19,8 +19,8 @@ from django.db.models import F
 from django.utils import timezone
 
 from apps.core.errors import Conflict, Invalid
-from apps.outbox.context import Trace, current_trace, traced
-from apps.outbox.publish import publish
+from apps.outbox import tracing
+from apps.outbox.context import current_trace
 from apps.outbox.transactions import transactional
 from apps.payments import selectors
 from apps.payments.events import PaymentRefunded, PaymentRefundFailed, PaymentRefundRequested
@@ -31,6 +31,7 @@ from apps.payments.services.paying import Clock
 from apps.payments.services.writing import (
     ConcurrentChange,
     fact_of,
+    tell,
     write_attempt,
     write_payment,
 )
@@ -109,15 +110,19 @@ def request_refund(  # noqa: PLR0913 - each a part of the request
     )
 
 
-def notice_refund(webhook: StripeEvent, now: datetime) -> None:
+def notice_refund(webhook: StripeEvent, now: datetime, *, cause: str = "") -> None:
     """Look at once after the refunds of the payment that a webhook speaks of.
 
     It may be about one of ours, or about one that somebody gave in the provider's dashboard; the
     provider is asked which.
+
+    Args:
+        webhook: as it was stored.
+        now: the moment of processing it.
+        cause: the event that told of it.
     """
-    PaymentAttempt.objects.filter(intent_id=webhook.intent_id).exclude(intent_id="").update(
-        refund_at=now, refund_tries=0
-    )
+    attempts = PaymentAttempt.objects.filter(intent_id=webhook.intent_id).exclude(intent_id="")
+    attempts.update(refund_at=now, refund_tries=0, **({"causation_id": cause} if cause else {}))
 
 
 def settle_refunds(
@@ -137,7 +142,7 @@ def settle_refunds(
         return  # another settler was quicker; or the money has yet to be recorded
     payment_id = str(attempt.pk)
     try:
-        with traced(Trace(correlation_id=attempt.correlation_id), order_id=attempt.order_id):
+        with tracing.resuming("settle refunds", attempt.trace, order_id=attempt.order_id):
             given = gateway.list_refunds(intent_id=attempt.intent_id)
             for refund in given:
                 _record_given(payment_id, refund, clock())
@@ -181,7 +186,7 @@ def record_refund(*, refund_id: str, given: ProviderRefund, now: datetime) -> No
     write_attempt(attempt, status)
     _write_refund(refund, state)
     if fact is not None:
-        publish(fact)
+        tell(payment, fact)
 
 
 def _find_known(payment_id: str, refund_id: str, requested_by: str) -> Refund | None:
@@ -214,6 +219,7 @@ def _promise(  # noqa: PLR0913
         key=f"{attempt.key}:refund:{number}",
         requested_at=now,
         correlation_id=current_trace().correlation_id or attempt.correlation_id,
+        traceparent=payment.traceparent or current_trace().traceparent,
     )
     attempt.promise_refund(cents, reason, now)
     fact = fact_of(
@@ -228,7 +234,7 @@ def _promise(  # noqa: PLR0913
     )
     write_payment(payment, now)
     write_attempt(attempt, attempt.status)
-    refund.causation_id = str(publish(fact))
+    refund.causation_id = tell(payment, fact)
     refund.save(force_insert=True)
     return refund
 
@@ -242,7 +248,7 @@ def _record_given(payment_id: str, given: ProviderRefund, now: datetime) -> None
         return  # by hand, and nothing came of it
     if refund is None:
         refund = _adopt(payment_id=payment_id, given=given, now=now)
-    with traced(Trace(correlation_id=refund.correlation_id, causation_id=refund.causation_id)):
+    with tracing.resuming("record refund", refund.trace):
         record_refund(refund_id=str(refund.pk), given=given, now=now)
 
 
@@ -272,17 +278,20 @@ def _adopt(*, payment_id: str, given: ProviderRefund, now: datetime) -> Refund:
 def _fit_promises(*, payment_id: str, now: datetime) -> None:
     """Let go what is due but was taken by a bank for good, by a dispute that was lost."""
     attempt = selectors.get_attempt(payment_id=payment_id)
-    lost = sum(
-        dispute.taken_cents for dispute in selectors.list_lost_disputes(payment_id=payment_id)
-    )
+    lost = selectors.sum_lost(payment_id=payment_id)
     due = selectors.list_refunds(payment_id=payment_id, state=Refund.State.DUE)
     _make_room(attempt, due, attempt.unpromised_cents - lost, now)
 
 
 def _make_room(attempt: PaymentAttempt, due: Sequence[Refund], left: int, now: datetime) -> None:
-    """Shrink or drop refunds that are due, the newest first, until `left` is not below nothing."""
+    """Shrink or drop refunds that are due, the newest first, until `left` is not below nothing.
+
+    What staff wanted to give beside other money is dropped, for them to decide anew. Where all was
+    to go back, all does.
+    """
     if left >= 0:
         return
+    all_goes_back = not attempt.unpromised_cents
     payment = Payment.objects.get(pk=attempt.order_id)
     status = attempt.status
     facts = []
@@ -291,7 +300,7 @@ def _make_room(attempt: PaymentAttempt, due: Sequence[Refund], left: int, now: d
             break
         cents = min(refund.amount_cents, -left)
         left += cents
-        if refund.is_owed and cents < refund.amount_cents:
+        if (refund.is_owed or all_goes_back) and cents < refund.amount_cents:
             attempt.unpromise_refund(cents)
             refund.shrink(cents)
         else:
@@ -299,16 +308,14 @@ def _make_room(attempt: PaymentAttempt, due: Sequence[Refund], left: int, now: d
         _write_refund(refund, Refund.State.DUE)
     write_payment(payment, now)
     write_attempt(attempt, status)
-    for fact in facts:
-        publish(fact)
+    tell(payment, *facts)
 
 
 def _give(refund: Refund, attempt: PaymentAttempt, gateway: Gateway, clock: Clock) -> None:
     if selectors.has_open_dispute(payment_id=refund.payment_id):
         Refund.objects.filter(pk=refund.pk).update(last_error="It waits for the bank's dispute.")
         return
-    trace = Trace(correlation_id=refund.correlation_id, causation_id=refund.causation_id)
-    with traced(trace, order_id=refund.order_id):
+    with tracing.resuming("give refund", refund.trace, order_id=refund.order_id):
         try:
             given = gateway.refund_intent(
                 intent_id=attempt.intent_id,
@@ -343,6 +350,8 @@ def _succeed(
         refund_cents=refund.amount_cents,
         refunded_total_cents=attempt.refunded_cents,
         requested_by=refund.requested_by,
+        returned_total_cents=attempt.refunded_cents
+        + selectors.sum_lost(payment_id=refund.payment_id),
     )
 
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import NoReturn
 
 import structlog
 from django.db.models import F
 from django.utils import timezone
 
-from apps.outbox.context import Trace, traced
+from apps.outbox import tracing
 from apps.outbox.transactions import transactional
 from apps.payments import selectors
 from apps.payments.gateway import Gateway, ProviderRefused, ProviderUnsure
+from apps.payments.metrics import BadInput, note_refused
 from apps.payments.models import Payment, PaymentAttempt
 from apps.payments.services.paying import (
     GIVEN_UP,
     Clock,
     announce,
+    await_buyer,
     fail_attempt,
     record_outcome,
 )
@@ -42,7 +45,7 @@ def settle_attempt(
     if not taken:
         return  # another settler was quicker, or the outcome is known by now
     try:
-        with traced(Trace(correlation_id=attempt.correlation_id), order_id=attempt.order_id):
+        with tracing.resuming("settle payment", attempt.trace, order_id=attempt.order_id):
             _ask(attempt, gateway, clock)
     except (ProviderUnsure, ProviderRefused) as exc:
         is_refusal = isinstance(exc, ProviderRefused)
@@ -66,11 +69,30 @@ def _ask(attempt: PaymentAttempt, gateway: Gateway, clock: Clock) -> None:
             log.info("given up before it began", payment_id=payment_id, why=str(exc))
             return
     intent = gateway.retrieve_intent(intent_id=attempt.intent_id)
+    if intent.payment_id != payment_id:
+        _refuse_intent(attempt)
+    if attempt.is_pending and intent.action_url and _may_wait(attempt, clock()):
+        attempt.settle_tries += 1  # by which it was taken
+        await_buyer(attempt, intent, clock())
+        return
     if attempt.is_pending and not (intent.is_decided or intent.is_under_way):
         intent = gateway.cancel_intent(intent_id=attempt.intent_id)
     attempt = record_outcome(payment_id=payment_id, intent=intent, now=clock())
     if not attempt.is_pending:
         PaymentAttempt.objects.filter(pk=payment_id, status=attempt.status).update(settle_at=None)
+
+
+def _refuse_intent(attempt: PaymentAttempt) -> NoReturn:
+    """Take nothing from an intent that was made for another attempt: a person must look."""
+    refused = attempt.intent_id
+    note_refused(BadInput.INTENT_OF_ANOTHER_ORDER, payment_id=str(attempt.pk), intent_id=refused)
+    raise ProviderUnsure(f"{refused} was made for another payment.")
+
+
+def _may_wait(attempt: PaymentAttempt, now: datetime) -> bool:
+    """Say whether the buyer, who is with the bank, still has time to pay."""
+    payment = Payment.objects.get(pk=attempt.order_id)
+    return payment.state == Payment.State.OPEN and now < payment.expires_at
 
 
 @transactional

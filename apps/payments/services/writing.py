@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
+from apps.outbox import tracing
+from apps.outbox.context import current_trace
 from apps.outbox.events import Event
 from apps.outbox.publish import publish
 from apps.payments.events import AttemptFact, PaymentClosed
@@ -42,9 +44,25 @@ def fact_of(
     )
 
 
-def publish_all(facts: Sequence[Event]) -> None:
-    for fact in facts:
-        publish(fact)
+def tell(payment: Payment, *facts: Event, cause: str = "") -> str:
+    """Publish facts in the trace of the order that they are about.
+
+    Args:
+        payment: what they are about.
+        facts: in the order of their versions.
+        cause: the event that caused them, where no event is being handled: a buyer's request goes
+            on with what an earlier one began.
+
+    Returns:
+        The id of the last event; empty if there was none.
+    """
+    now = current_trace()
+    begun = replace(now, traceparent=payment.traceparent, causation_id=now.causation_id or cause)
+    event_id = ""
+    with tracing.resuming("continue order", begun, order_id=payment.order_id):
+        for fact in facts:
+            event_id = str(publish(fact))
+    return event_id
 
 
 def write_payment(payment: Payment, now: datetime) -> None:
@@ -67,6 +85,8 @@ def write_attempt(attempt: PaymentAttempt, status: str) -> None:
     """Write an attempt back, provided that it still has the status that it was read with."""
     written = PaymentAttempt.objects.filter(pk=attempt.pk, status=status).update(
         status=attempt.status,
+        amount_cents=attempt.amount_cents,
+        currency=attempt.currency,
         failure_code=attempt.failure_code,
         failure_message=attempt.failure_message,
         promised_cents=attempt.promised_cents,
@@ -80,6 +100,7 @@ def write_attempt(attempt: PaymentAttempt, status: str) -> None:
         refund_at=attempt.refund_at,
         refund_tries=attempt.refund_tries,
         last_error=attempt.last_error,
+        causation_id=attempt.causation_id,
     )
     if written != 1:
         raise ConcurrentChange(attempt.pk)

@@ -14,11 +14,13 @@ class FakeGateway:
             ("after", exception) to act and then raise; used up from the front.
         amount: what is taken instead of what was asked for.
         decline: the decline code of every card; "" takes them all.
+        needs_buyer: whether the bank asks for 3-D Secure, without a page for it.
     """
 
     def __init__(self, decline: str = "") -> None:
         self.decline = decline
         self.amount = 0
+        self.needs_buyer = False
         self.answers: dict[str, list[Any]] = {}
         self.intents: dict[str, Intent] = {}
         self.keys: dict[str, Any] = {}
@@ -41,6 +43,7 @@ class FakeGateway:
                 status="requires_payment_method",
                 amount_cents=amount_cents,
                 currency=currency,
+                payment_id=metadata["payment_id"],
             )
             self.intents[intent_id] = intent
             return intent
@@ -53,6 +56,8 @@ class FakeGateway:
             intent = self.intents[intent_id]
             if intent.is_paid or intent.is_cancelled:
                 return intent
+            if self.needs_buyer:
+                return self._put(replace(intent, status="requires_action"))
             if self.decline:
                 return self._put(
                     replace(intent, failure_code=self.decline, failure_message=f"No: {method}")
@@ -106,6 +111,10 @@ class FakeGateway:
             "retrieve_dispute", "", lambda: self.disputes[dispute_id]
         )
         return dispute
+
+    def list_intents(self, **_: Any) -> list[Any]:
+        listed: list[Any] = self._once("list_intents", "", list)
+        return listed
 
     def put_status(self, intent_id: str, status: str) -> Intent:
         """Let the provider change its mind by itself."""

@@ -3,6 +3,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django import forms
+from django.conf import settings
+from django.core.validators import RegexValidator
+from django.http import QueryDict
+
+from apps.payments import gateway
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,7 @@ TEST_CARDS = (
     TestCard("tok_chargeDeclined", "Visa", "0002", "Is declined by the bank"),
     TestCard("tok_chargeDeclinedInsufficientFunds", "Visa", "9995", "Has insufficient funds"),
     TestCard("tok_chargeDeclinedExpiredCard", "Visa", "0069", "Has expired"),
+    TestCard("tok_authenticationRequired", "Visa", "3184", "Asks you to confirm it at your bank"),
     TestCard(
         "tok_sandboxLosesAnswer",
         "Visa",
@@ -38,6 +44,7 @@ TEST_CARDS = (
     ),
 )
 UNKNOWN = "Please choose one of the cards."
+UNREAD = "Your card could not be read. Nothing was charged; please try again."
 
 
 class PayForm(forms.Form):
@@ -62,3 +69,20 @@ class PayForm(forms.Form):
     def chosen(self) -> str:
         """The card to show as chosen: what was sent, or else the first."""
         return str(self["card"].value() or self.cards[0].token)
+
+
+class ElementForm(forms.Form):
+    """What Stripe's own form gave for a card: a confirmation token, or a payment method."""
+
+    card = forms.CharField(
+        max_length=255,
+        error_messages={"required": UNREAD, "max_length": UNREAD},
+        validators=[RegexValidator(r"\A(ctoken|pm)_[A-Za-z0-9_]+\Z", UNREAD)],
+    )
+
+
+def pay_form(data: QueryDict | None = None) -> PayForm | ElementForm:
+    """Return the form that the settings ask for, filled in with what was sent."""
+    if settings.STRIPE_PUBLISHABLE_KEY:
+        return ElementForm(data)
+    return PayForm(data, sandbox=gateway.is_sandbox())

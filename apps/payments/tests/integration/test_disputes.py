@@ -56,6 +56,13 @@ def balance() -> dict[str, int]:
     }
 
 
+def returned(order: Any, name: str) -> list[int]:
+    """What each of the order's facts of that name says that the buyer has back in all."""
+    events = OutboxEvent.objects.filter(aggregate_id=order.order_id, type__contains=f".{name}.")
+    payloads = [orjson.loads(bytes(event.payload)) for event in events.order_by("version")]
+    return [payload["returned_total_cents"] for payload in payloads]
+
+
 def kinds() -> list[str]:
     return [entry.kind for entry in LedgerTransaction.objects.order_by("id")]
 
@@ -85,6 +92,7 @@ def test_a_dispute_that_is_lost_has_given_the_money_back(fake) -> None:
 
     assert balance() == {}
     assert kinds() == ["charge", "dispute_opened", "dispute_lost"]
+    assert returned(order, "disputed") == [0, 1250]
     with pytest.raises(services.RefundTooLarge):
         services.request_refund(
             payment_id=str(attempt.pk),
@@ -178,6 +186,20 @@ def test_a_refund_that_is_owed_comes_to_nothing_when_the_bank_has_taken_the_mone
     assert fake.refunds == []
     assert Refund.objects.get(order_id=order.order_id).state == Refund.State.FAILED
     assert facts_of(order)[-1] == "refund_failed"
+
+
+def test_what_is_back_counts_refunds_and_lost_disputes(fake) -> None:
+    order = make_order()
+    attempt = pay(order, fake)
+    stands(fake, attempt, "lost", amount_cents=1000)
+
+    services.request_refund(
+        payment_id=str(attempt.pk), reason="The rest.", amount_cents=250, now=NOW
+    )
+    settle(fake, MUCH_LATER)
+
+    assert returned(order, "disputed") == [1000]
+    assert returned(order, "refunded") == [1250]
 
 
 def test_a_dispute_of_a_payment_that_is_not_ours_changes_nothing(fake) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection
+from prometheus_client import REGISTRY
 
 from apps.core.errors import NotSignedIn
 from apps.payments import selectors, services
@@ -25,7 +26,7 @@ from apps.payments.tests.factories import (
     payment_of,
 )
 from apps.payments.tests.sandbox import eventually
-from apps.payments.tests.steps import facts_of, pay
+from apps.payments.tests.steps import close, facts_of, last, pay, settle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -62,6 +63,18 @@ def test_a_declined_card_is_told_in_the_providers_words_and_another_may_follow(s
     assert facts_of(order) == ["started", "failed", "started", "succeeded"]
 
 
+def test_failed_payments_are_counted_by_their_reason(sandbox) -> None:
+    def failures() -> float:
+        labels = {"code": "insufficient_funds"}
+        return REGISTRY.get_sample_value("payment_failures_total", labels) or 0
+
+    before = failures()
+    with pytest.raises(services.PaymentDeclined):
+        pay(make_order(), sandbox.gateway(), "tok_chargeDeclinedInsufficientFunds")
+
+    assert failures() == before + 1
+
+
 def test_the_same_declined_card_can_be_tried_again_as_a_new_attempt(sandbox) -> None:
     """alf.io's keys were the reservation's: a retry was refused as a reuse of the key."""
     order = make_order()
@@ -88,18 +101,6 @@ def test_an_amount_that_the_provider_does_not_take_is_told(sandbox) -> None:
 
     with pytest.raises(services.PaymentDeclined, match=r"at least \$0\.50"):
         pay(order, sandbox.gateway())
-
-
-def test_a_card_that_needs_authentication_is_given_up_without_a_charge(sandbox) -> None:
-    order = make_order()
-
-    with pytest.raises(services.PaymentDeclined) as caught:
-        pay(order, sandbox.gateway(), "tok_threeDSecure2Required")
-
-    assert caught.value.error_code == "authentication_required"
-    [intent] = sandbox.client().payment_intents.list({"limit": 1}).data
-    assert intent.status == "canceled"
-    assert sandbox.charges_of(order.order_id) == []
 
 
 @pytest.mark.parametrize("method", ["tok_visa", "pm_card_visa"])
@@ -266,14 +267,37 @@ def test_an_order_is_noted_once_and_stays_as_it_was_noted() -> None:
     assert Payment.objects.filter(pk=order.order_id).count() == 1
 
 
-def test_the_wrong_amount_at_the_provider_is_not_taken_for_the_payment(fake) -> None:
+def test_other_money_than_was_asked_for_pays_nothing_and_goes_back(fake) -> None:
     order = make_order()
     fake.amount = 1
 
-    attempt = pay(order, fake)
+    with pytest.raises(services.PaymentDeclined, match="goes back"):
+        pay(order, fake)
 
-    assert attempt.status == Status.PENDING
-    assert "another amount" in attempt.last_error
+    surplus = last(order)
+    assert (surplus.status, surplus.amount_cents) == (Status.SUCCEEDED, 1)
+    assert payment_of(order).state == Payment.State.OPEN
+    assert facts_of(order) == ["started", "succeeded"]
+    fake.amount = 0
+    assert pay(order, fake).attempt == 2
+    # Orders sees the amount in the event, and asks for it back.
+    services.request_refund(payment_id=str(surplus.pk), reason="Not the price.", now=NOW)
+    settle(fake)
+    assert fake.refunds == [surplus.intent_id]
+    assert payment_of(order).state == Payment.State.PAID
+    assert services.check_ledger() == []
+
+
+def test_other_money_does_not_hold_an_order_that_ends(fake) -> None:
+    order = make_order()
+    fake.amount, fake.answers["confirm_intent"] = 1, [("after", ProviderUnsure("no answer"))]
+    pay(order, fake)
+    close(order)
+
+    settle(fake)
+
+    assert payment_of(order).state == Payment.State.CLOSED
+    assert facts_of(order) == ["started", "succeeded", "closed"]
 
 
 def test_the_database_itself_refuses_a_second_open_attempt() -> None:

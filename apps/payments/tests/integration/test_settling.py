@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection
@@ -234,6 +235,47 @@ def test_a_settler_that_is_stopped_ends_after_the_attempt_in_hand_and_not_after_
     assert sorted(last(order).status for order in orders) == [Status.FAILED, Status.PENDING]
 
 
+def test_some_are_settled_at_the_same_time_and_never_more_than_allowed(fake) -> None:
+    orders = [make_order() for _ in range(6)]
+    for order in orders:
+        fake.answers["confirm_intent"] = [ProviderUnsure("timeout")]
+        pay(order, fake)
+    together = threading.Barrier(3)
+    asking, most = [0], [0]
+    lock = threading.Lock()
+
+    class Slow(type(fake)):
+        """Answers when three have asked: one after the other, nobody would ever be answered."""
+
+        def cancel_intent(self, *, intent_id: str) -> Any:
+            with lock:
+                asking[0] += 1
+                most[0] = max(most[0], asking[0])
+            together.wait(timeout=60)
+            with lock:
+                asking[0] -= 1
+            return super().cancel_intent(intent_id=intent_id)
+
+    fake.__class__ = Slow
+    alive: list[int] = []
+    settler = Settler(fake, at_once=3, clock=lambda: MUCH_LATER, alive=lambda: alive.append(1))
+
+    settler.run_once()
+
+    assert {last(order).status for order in orders} == {Status.FAILED}
+    assert (most[0], len(alive)) == (3, 6)
+
+
+def test_an_error_of_the_database_ends_the_round_also_in_a_thread(fake) -> None:
+    for _ in range(2):
+        fake.answers["confirm_intent"] = [ProviderUnsure("timeout")]
+        pay(make_order(), fake)
+    fake.answers["retrieve_intent"] = [DatabaseError("away")]
+
+    with pytest.raises(DatabaseError, match="away"):
+        Settler(fake, at_once=2, clock=lambda: MUCH_LATER).run_once()
+
+
 def test_the_command_settles_and_ends_on_sigterm(sandbox, tmp_path) -> None:
     order = make_order(now=timezone.now())
     sandbox.fault("timeout_after", operation="confirm_intent")
@@ -279,5 +321,5 @@ def test_what_the_settler_publishes_belongs_to_the_request_that_began_it(fake) -
     settle(fake)
 
     events = OutboxEvent.objects.filter(aggregate_id=order.order_id)
-    assert len(events) == 2
+    assert len(events) == 3
     assert {json.loads(event.headers)["ce_correlationid"] for event in events} == {"request-1"}

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from apps.payments.models import Payment
+from apps.payments.models import Payment, PaymentAttempt
 from apps.payments.tests.factories import NOW
 from apps.payments.web.forms import PayForm
 from apps.payments.web.phase import Phase, tell_phase
@@ -36,6 +36,15 @@ def test_the_page_tells_where_the_payment_stands(fields, phase) -> None:
     payment = Payment(**{"order_id": "o", "expires_at": LATER, **fields})
 
     assert tell_phase(payment, now=NOW) == phase
+
+
+def test_a_buyer_whom_the_bank_asks_is_sent_there_while_the_order_may_be_paid() -> None:
+    asked = PaymentAttempt(action_url="https://bank.example/")
+    payment = Payment(order_id="o", expires_at=LATER, active_payment_id="a")
+
+    assert tell_phase(payment, asked, now=NOW) == Phase.AUTHENTICATING
+    payment.state = State.CLOSING
+    assert tell_phase(payment, asked, now=NOW) == Phase.CONFIRMING
 
 
 def test_an_order_that_payments_has_not_heard_of_is_being_prepared() -> None:

@@ -1,0 +1,1 @@
+"""Holding the provider, payments, orders and tickets against each other."""
