@@ -42,8 +42,8 @@ class UserAdmin(ModelAdmin):
     date_hierarchy = None
     list_per_page = 50
     show_full_result_count = False
-    fields = ("email", "is_active", "is_staff", "version", "registered_at")
-    actions = ("close", "reopen", "let_in", "keep_out")
+    fields = ("email", "is_active", "is_staff", "version", "registered_at", "locked_until")
+    actions = ("close", "reopen", "let_in", "keep_out", "unlock")
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
         return False
@@ -52,7 +52,7 @@ class UserAdmin(ModelAdmin):
         return False
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:  # noqa: ARG002
-        return ("email", "is_active", "is_staff", "version", "registered_at")
+        return ("email", "is_active", "is_staff", "version", "registered_at", "locked_until")
 
     @admin.action(description="Close the selected accounts", permissions=["change"])
     def close(self, request: HttpRequest, chosen: QuerySet[User]) -> None:
@@ -93,6 +93,12 @@ class UserAdmin(ModelAdmin):
             lambda user_id: services.set_staff(user_id=user_id, is_staff=False),
             "no longer staff; elsewhere their token says so until it expires",
         )
+
+    @admin.action(description="Take passwords again", permissions=["change"])
+    def unlock(self, request: HttpRequest, chosen: QuerySet[User]) -> None:
+        for user in chosen:
+            services.unlock(user=user)
+        self.message_user(request, f"{len(chosen)} accounts take passwords again.")
 
     def _each(
         self,

@@ -44,6 +44,42 @@ class UserUpdated(UserState):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MailFact:
+    """What became of a mail about an order; nothing in it says whose address it went to."""
+
+    topic: ClassVar[str] = "ticketing.mails"
+    namespace: ClassVar[str] = "ticketing.auth"
+    aggregate_type: ClassVar[str] = "mail"
+
+    mail_id: str
+    version: int
+    """How often it was tried: of one try comes at most one fact."""
+    order_id: str
+    kind: str
+    attempts: int
+
+    @property
+    def aggregate_id(self) -> str:
+        return self.mail_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class MailSent(MailFact):
+    """A mail server took it."""
+
+    type: ClassVar[str] = "ticketing.auth.mail.sent.v1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MailGivenUp(MailFact):
+    """It is not tried again until somebody says so."""
+
+    type: ClassVar[str] = "ticketing.auth.mail.given_up.v1"
+
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class OrderFact:
     """What a mail says of an order, whose events all carry its whole state."""
 

@@ -10,6 +10,8 @@ import uuid6
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import models
 
+from apps.outbox.context import Trace
+
 SHORTEST_PASSWORD = 8
 LONGEST_PASSWORD = 128
 LONGEST_EMAIL = 254
@@ -36,6 +38,9 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_staff = models.BooleanField(default=False)
     version = models.BigIntegerField(default=1)
     registered_at = models.DateTimeField()
+    failed_signins = models.PositiveIntegerField(default=0)
+    """Wrong passwords since the last right one, or since the account was last locked."""
+    locked_until = models.DateTimeField(null=True, blank=True)
 
     objects: ClassVar[UserManager] = UserManager()
 
@@ -55,6 +60,10 @@ class User(AbstractBaseUser, PermissionsMixin):
     def may_administer(self) -> bool:
         """What the token's staff claim says."""
         return self.is_active and self.is_staff
+
+    def is_locked(self, now: datetime) -> bool:
+        """Whether no password is taken just now, after too many wrong ones."""
+        return self.locked_until is not None and now < self.locked_until
 
 
 class Mail(models.Model):
@@ -101,6 +110,8 @@ class Mail(models.Model):
     last_error = models.TextField(default="", blank=True)
     correlation_id = models.CharField(max_length=128, default="", blank=True)
     """The request that the order began with, which what is logged of the mail belongs to."""
+    traceparent = models.CharField(max_length=64, default="", blank=True)
+    """The order's trace, in which the mail is sent, too."""
 
     class Meta:
         db_table = "accounts_mail"
@@ -116,6 +127,15 @@ class Mail(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.id}"
+
+    @property
+    def trace(self) -> Trace:
+        """What sending it belongs to, whenever that is."""
+        return Trace(
+            correlation_id=self.correlation_id,
+            causation_id=self.event_id,
+            traceparent=self.traceparent,
+        )
 
     def claim(self, *, now: datetime, until: datetime) -> bool:
         """Take the mail for this mailer, unless another has it; tell whether that succeeded."""

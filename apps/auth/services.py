@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import math
+from datetime import datetime, timedelta
 
+import structlog
+from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError
+from django.db.models import F
 
 from apps.auth.events import UserRegistered, UserUpdated
 from apps.auth.models import User, normalize_email
 from apps.auth.selectors import find_user, find_user_by_email, get_active_user
-from apps.core.errors import Conflict, Invalid, NotFound
+from apps.core.errors import Conflict, Invalid, NotFound, TooOften
 from apps.core.identity import Principal, issue_token
 from apps.outbox.publish import publish
 from apps.outbox.transactions import transactional
+
+log = structlog.get_logger(__name__)
 
 
 class EmailInUse(Conflict):
@@ -32,6 +38,22 @@ class InvalidCredentials(Invalid):
 
     def __init__(self) -> None:
         super().__init__("Invalid credentials")
+
+
+class AccountLocked(TooOften):
+    """Too many wrong passwords in a row: for a while not even the right one is looked at.
+
+    That the account exists is no secret: signing up with its address says so too.
+    """
+
+    code = "account_locked"
+
+    def __init__(self, seconds: float) -> None:
+        minutes = math.ceil(seconds / 60)
+        super().__init__(
+            "Too many wrong passwords. "
+            f"Try again in {minutes} {'minute' if minutes == 1 else 'minutes'}"
+        )
 
 
 class WrongPassword(Invalid):
@@ -61,19 +83,47 @@ def create_staff(*, email: str, password: str, now: datetime) -> User:
     return _register(email=email, password=password, is_staff=True, now=now)
 
 
-def sign_in(*, email: str, password: str) -> User:
+def sign_in(*, email: str, password: str, now: datetime) -> User:
     """Return the user whose address and password these are.
 
     Raises:
         InvalidCredentials: after the time that a right address with a wrong password takes too.
+        AccountLocked: there were too many wrong passwords lately.
     """
     user = find_user_by_email(email=email)
     if user is None:
         make_password(password)
         raise InvalidCredentials
-    if not user.check_password(password) or not user.is_active:
+    if user.locked_until is not None and user.is_locked(now):
+        raise AccountLocked((user.locked_until - now).total_seconds())
+    if not user.check_password(password):
+        _count_failure(user, now=now)
         raise InvalidCredentials
+    if not user.is_active:
+        raise InvalidCredentials
+    if user.failed_signins or user.locked_until:
+        unlock(user=user)
     return user
+
+
+def unlock(*, user: User) -> None:
+    """Let the account take passwords again, as the right one does by itself."""
+    User.objects.filter(pk=user.pk).update(failed_signins=0, locked_until=None)
+
+
+def _count_failure(user: User, *, now: datetime) -> None:
+    """Count a wrong password; with the last one that is allowed, lock the account for a while.
+
+    No event tells of it: no other service takes passwords.
+    """
+    if not settings.SIGNIN_FAILURES_LIMIT:
+        return
+    same = User.objects.filter(pk=user.pk)
+    same.update(failed_signins=F("failed_signins") + 1)
+    if same.filter(failed_signins__gte=settings.SIGNIN_FAILURES_LIMIT).update(
+        failed_signins=0, locked_until=now + timedelta(seconds=settings.SIGNIN_LOCK_SECONDS)
+    ):
+        log.warning("account_locked", user_id=str(user.pk))
 
 
 def token_for(user: User, *, now: datetime) -> str:
@@ -121,6 +171,7 @@ def reset_password(*, user: User, password: str) -> None:
     """Set a password without asking for the old one: for operators."""
     user.set_password(password)
     user.save(update_fields=["password"])
+    unlock(user=user)
 
 
 @transactional

@@ -79,8 +79,9 @@ class SignIn(APIView):
     def post(self, request: Request) -> Response:
         form = SignInSerializer(data=request.data)
         form.is_valid(raise_exception=True)
-        user = services.sign_in(**form.validated_data)
-        return _signed_in(user, services.token_for(user, now=timezone.now()), status.HTTP_200_OK)
+        now = timezone.now()
+        user = services.sign_in(**form.validated_data, now=now)
+        return _signed_in(user, services.token_for(user, now=now), status.HTTP_200_OK)
 
 
 class SignOut(APIView):

@@ -106,6 +106,7 @@ def _queue(
         trying_since=now,
         queued_at=now,
         correlation_id=trace.correlation_id,
+        traceparent=trace.traceparent,
     )
     # A group that reads a topic from its beginning must not write to everybody about last year.
     age = now - (_time_of(trace.causation_id) or now)

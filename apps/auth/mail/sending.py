@@ -1,4 +1,4 @@
-"""From a queued mail to one that a server took. Nothing here runs in a transaction."""
+"""From a queued mail to one that a server took. No mail server is talked to in a transaction."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from enum import StrEnum
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -18,13 +19,16 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from apps.auth import selectors
+from apps.auth.events import MailGivenUp, MailSent
 from apps.auth.mail import metrics
 from apps.auth.mail.letters import plain, write_letter
 from apps.auth.mail.ticket import Ticket, draw_ticket
 from apps.auth.models import Mail
 from apps.core.passes import Pass, pass_address
 from apps.core.templatetags.core import money
-from apps.outbox.context import Trace, traced
+from apps.outbox import tracing
+from apps.outbox.publish import publish
+from apps.outbox.transactions import transactional
 from apps.outbox.worker import spread
 
 LEASE = timedelta(minutes=5)
@@ -73,7 +77,7 @@ def send_mail(*, mail: Mail, server: BaseEmailBackend, clock: Clock = timezone.n
     """
     if not mail.claim(now=clock(), until=clock() + LEASE):
         return Outcome.TAKEN
-    with traced(Trace(correlation_id=mail.correlation_id), order_id=mail.order_id):
+    with tracing.resuming("send mail", mail.trace, order_id=mail.order_id):
         try:
             message = compose(mail, now=clock())
             server.open()
@@ -89,7 +93,7 @@ def send_mail(*, mail: Mail, server: BaseEmailBackend, clock: Clock = timezone.n
         except Exception as exc:  # a mail that cannot be made must not hold up the others
             log.exception("the mail cannot be made", mail_id=str(mail.pk))
             return _fail(mail, Outcome.BROKEN, f"{type(exc).__name__}: {exc}", clock())
-        mail.arrive(now=clock())
+        _arrive(mail, clock())
         metrics.sent.labels(mail.kind).inc()
         log.info("mail sent", mail_id=str(mail.pk), kind=mail.kind)
         return Outcome.SENT
@@ -160,12 +164,36 @@ def ticket_of(mail: Mail) -> Ticket:
     )
 
 
+@transactional
+def _arrive(mail: Mail, now: datetime) -> None:
+    """Write down that a server took the mail, and publish MailSent; once, whoever sent it too."""
+    if mail.arrive(now=now):
+        publish(MailSent(**_fact_of(mail)))
+
+
+@transactional
+def _give_up(mail: Mail, outcome: Outcome, why: str) -> None:
+    """Try no more, and publish MailGivenUp; what a server says may hold an address, and stays."""
+    if mail.give_up(why=why):
+        publish(MailGivenUp(**_fact_of(mail), why=outcome.value))
+
+
+def _fact_of(mail: Mail) -> dict[str, Any]:
+    return {
+        "mail_id": str(mail.pk),
+        "version": mail.attempts,
+        "order_id": mail.order_id,
+        "kind": mail.kind,
+        "attempts": mail.attempts,
+    }
+
+
 def _fail(mail: Mail, outcome: Outcome, why: str, now: datetime) -> Outcome:
     metrics.failures.labels(outcome).inc()
     limit = timedelta(seconds=settings.MAIL_GIVE_UP_SECONDS)
     if mail.is_too_old(now=now, limit=limit):
         log.error("mail given up", mail_id=str(mail.pk), why=why)
-        mail.give_up(why=why)
+        _give_up(mail, outcome, why)
         return outcome
     delay = spread(FIRST_DELAY_SECONDS, mail.attempts, LONGEST_DELAY_SECONDS)
     if outcome == Outcome.UNWANTED:

@@ -16,7 +16,7 @@ from apps.auth import selectors, services
 from apps.auth.models import User
 from apps.auth.web.forms import ChangeEmailForm, ChangePasswordForm, SignInForm, SignUpForm
 from apps.core.errors import DomainError
-from apps.core.http import add_error
+from apps.core.http import add_error, status_of
 from apps.core.identity import (
     Principal,
     clear_session_cookie,
@@ -72,9 +72,10 @@ def sign_in(request: HttpRequest) -> HttpResponse:
             status = 429
         elif form.is_valid():
             try:
-                user = services.sign_in(**form.cleaned_data)
+                user = services.sign_in(**form.cleaned_data, now=timezone.now())
             except DomainError as exc:
                 add_error(form, exc)
+                status = status_of(exc)
             else:
                 return _signed_in(request, user, after)
     facts = {"form": form, "next": after}

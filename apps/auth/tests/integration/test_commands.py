@@ -4,6 +4,7 @@ import io
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from apps.auth import selectors, services
 from apps.auth.tests.factories import PASSWORD, make_user, new_email
@@ -28,7 +29,7 @@ def test_staff_are_made_with_a_password_from_the_environment(password):
 
     run("create_staff", "--email", email, "--password-from-env", password)
 
-    assert services.sign_in(email=email, password=PASSWORD).may_administer
+    assert services.sign_in(email=email, password=PASSWORD, now=timezone.now()).may_administer
 
 
 def test_making_staff_twice_changes_no_password(password, monkeypatch):
@@ -38,7 +39,7 @@ def test_making_staff_twice_changes_no_password(password, monkeypatch):
 
     run("create_staff", "--email", email.upper(), "--password-from-env", password)
 
-    assert services.sign_in(email=email, password=PASSWORD)
+    assert services.sign_in(email=email, password=PASSWORD, now=timezone.now())
 
 
 def test_a_password_is_reset_on_request(password):
@@ -46,7 +47,7 @@ def test_a_password_is_reset_on_request(password):
 
     run("create_staff", "--email", user.email, "--password-from-env", password, "--reset-password")
 
-    assert services.sign_in(email=user.email, password=PASSWORD).may_administer
+    assert services.sign_in(email=user.email, password=PASSWORD, now=timezone.now()).may_administer
 
 
 @pytest.mark.parametrize("value", ["", "short", "x" * 129])
@@ -66,7 +67,7 @@ def test_without_a_variable_the_password_is_asked_for(monkeypatch):
 
     run("create_staff", "--email", email)
 
-    assert services.sign_in(email=email, password=PASSWORD).may_administer
+    assert services.sign_in(email=email, password=PASSWORD, now=timezone.now()).may_administer
 
 
 def test_demo_accounts_are_made_once(settings):
@@ -81,8 +82,12 @@ def test_demo_accounts_are_made_once(settings):
 
     assert first.count("created") == 3
     assert second.count("exists") == 3
-    assert services.sign_in(email="admin@example.com", password="admin's password").is_staff
-    assert not services.sign_in(email="buyer@example.com", password="buyer's password").is_staff
+    assert services.sign_in(
+        email="admin@example.com", password="admin's password", now=timezone.now()
+    ).is_staff
+    assert not services.sign_in(
+        email="buyer@example.com", password="buyer's password", now=timezone.now()
+    ).is_staff
 
 
 def test_demo_accounts_need_their_passwords(settings):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -22,10 +23,12 @@ from apps.auth.tests.factories import PASSWORD, make_user, new_email
 from apps.auth.tests.mail_server import MailServer
 from apps.auth.tests.orders import Story
 from apps.core.passes import Pass, read_pass
+from apps.outbox.models import OutboxEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 State = Mail.State
+TRACE = f"00-{'a' * 32}-{'1' * 16}-01"
 PATIENCE_SECONDS = 60
 
 
@@ -193,6 +196,30 @@ def test_the_wait_grows_up_to_an_hour(server):
 
     assert waits[0] <= timedelta(seconds=5)
     assert timedelta(minutes=29) < waits[-1] <= timedelta(hours=1)
+
+
+def test_what_becomes_of_a_mail_is_told_in_its_orders_trace_and_without_its_address(server):
+    story = Story()
+    story.reserve("event-1")
+    Mail.objects.filter(pk=story.mail.pk).update(traceparent=TRACE)
+    server.mood = "busy"
+    send_all(server, later=timedelta(days=4))
+    server.mood = "well"
+    queueing.try_again(mail_id=story.mail.pk, now=datetime.now(UTC))
+    send_all(server)
+    send_all(server, later=timedelta(days=30))
+
+    rows = OutboxEvent.objects.filter(aggregate_id=str(story.mail.pk)).order_by("version")
+    assert [row.record for row in rows] == ["ticketing.auth.MailGivenUp", "ticketing.auth.MailSent"]
+    for row in rows:
+        assert json.loads(row.headers) == {
+            "ce_correlationid": "request",
+            "ce_causationid": "event-1",
+            "traceparent": TRACE,
+        }
+        facts = json.loads(bytes(row.payload))
+        assert (facts["order_id"], facts["kind"]) == (story.order_id, "reserved")
+        assert story.buyer.email not in str(facts)
 
 
 def test_a_mail_is_given_up_after_days_and_sent_when_somebody_says_so(server):

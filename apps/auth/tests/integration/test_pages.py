@@ -5,6 +5,7 @@ import re
 import pytest
 from django.core.cache import cache
 from django.test import Client
+from django.utils import timezone
 
 from apps.auth import selectors, services
 from apps.auth.models import User
@@ -177,7 +178,7 @@ def test_the_address_is_changed_on_the_account_page(client):
     )
 
     assert f"you sign in as {email}" in response.text
-    assert services.sign_in(email=email, password=PASSWORD).pk == user.pk
+    assert services.sign_in(email=email, password=PASSWORD, now=timezone.now()).pk == user.pk
 
 
 def test_the_password_is_changed_on_the_account_page(client):
@@ -193,7 +194,10 @@ def test_the_password_is_changed_on_the_account_page(client):
         },
     )
 
-    assert services.sign_in(email=user.email, password="another password").pk == user.pk
+    assert (
+        services.sign_in(email=user.email, password="another password", now=timezone.now()).pk
+        == user.pk
+    )
 
 
 @pytest.mark.parametrize(
@@ -337,3 +341,20 @@ class TestAdmin:
         assert user.email in page.text
         assert user.password not in page.text
         assert 'name="email"' not in page.text
+
+
+def test_a_locked_account_is_told_when_to_come_back(client, settings):
+    settings.SIGNIN_FAILURES_LIMIT = 1
+    user = make_user()
+    client.post("/auth/signin/", {"email": user.email, "password": "wrong password"})
+
+    page = client.post("/auth/signin/", {"email": user.email, "password": PASSWORD})
+    answer = client.post(
+        "/api/users/signin",
+        {"email": user.email, "password": PASSWORD},
+        content_type="application/json",
+    )
+
+    assert page.status_code == answer.status_code == 429
+    assert "Too many wrong passwords. Try again in 15 minutes" in page.text
+    assert answer.json()["errors"][0]["code"] == "account_locked"

@@ -107,7 +107,10 @@ def test_an_account_whose_event_cannot_be_published_is_not_made(monkeypatch, set
 def test_signing_in_takes_the_address_in_any_case():
     user = make_user()
 
-    assert services.sign_in(email=user.email.upper(), password=PASSWORD).pk == user.pk
+    assert (
+        services.sign_in(email=user.email.upper(), password=PASSWORD, now=timezone.now()).pk
+        == user.pk
+    )
 
 
 def test_wrong_password_unknown_address_and_closed_account_look_the_same():
@@ -121,7 +124,7 @@ def test_wrong_password_unknown_address_and_closed_account_look_the_same():
         (closed.email, PASSWORD),
     ]:
         with pytest.raises(services.InvalidCredentials) as refusal:
-            services.sign_in(email=email, password=password)
+            services.sign_in(email=email, password=password, now=timezone.now())
         refusals.append((refusal.value.message, refusal.value.error_code, refusal.value.field))
 
     assert len(set(refusals)) == 1
@@ -135,7 +138,7 @@ def test_each_cause_of_a_refusal_costs_one_hash(settings):
     def hashes_of(email, password):
         before = CountingHasher.hashes
         with pytest.raises(services.InvalidCredentials):
-            services.sign_in(email=email, password=password)
+            services.sign_in(email=email, password=password, now=timezone.now())
         return CountingHasher.hashes - before
 
     assert hashes_of(user.email, "wrong password") == 1
@@ -151,7 +154,7 @@ def test_changing_the_address_publishes_and_signs_in_from_then_on():
         user_id=str(user.pk), email=email.upper(), current_password=PASSWORD, now=timezone.now()
     )
 
-    assert services.sign_in(email=email, password=PASSWORD).pk == user.pk
+    assert services.sign_in(email=email, password=PASSWORD, now=timezone.now()).pk == user.pk
     type_, version, payload = events_of(user)[-1]
     assert (type_, version) == ("ticketing.auth.user.updated.v1", 2)
     assert payload["email"] == email
@@ -202,9 +205,9 @@ def test_changing_the_password_tells_nobody():
         user_id=str(user.pk), current_password=PASSWORD, new_password="another password"
     )
 
-    assert services.sign_in(email=user.email, password="another password")
+    assert services.sign_in(email=user.email, password="another password", now=timezone.now())
     with pytest.raises(services.InvalidCredentials):
-        services.sign_in(email=user.email, password=PASSWORD)
+        services.sign_in(email=user.email, password=PASSWORD, now=timezone.now())
     assert len(events_of(user)) == 1
 
 
@@ -277,3 +280,43 @@ def test_the_newest_people_are_listed_by_an_index():
 
     assert "IXSCAN" in plan
     assert "$sort" not in plan.split('"command"')[0]
+
+
+def fail_to_sign_in(user, times, now):
+    for _ in range(times):
+        with pytest.raises(services.InvalidCredentials):
+            services.sign_in(email=user.email, password="wrong password", now=now)
+
+
+def test_too_many_wrong_passwords_lock_the_account_for_a_while(settings):
+    settings.SIGNIN_FAILURES_LIMIT, settings.SIGNIN_LOCK_SECONDS = 3, 600
+    user, now = make_user(), timezone.now()
+
+    fail_to_sign_in(user, 3, now)
+
+    with pytest.raises(services.AccountLocked, match="Try again in 10 minutes"):
+        services.sign_in(email=user.email, password=PASSWORD, now=now)
+    later = now + timedelta(seconds=601)
+    assert services.sign_in(email=user.email, password=PASSWORD, now=later).pk == user.pk
+
+
+def test_the_right_password_forgives_the_wrong_ones_before_it(settings):
+    settings.SIGNIN_FAILURES_LIMIT = 3
+    user, now = make_user(), timezone.now()
+
+    for _ in range(2):
+        fail_to_sign_in(user, 2, now)
+        assert services.sign_in(email=user.email, password=PASSWORD, now=now)
+
+
+def test_an_operator_unlocks_an_account_and_so_does_a_new_password(settings):
+    settings.SIGNIN_FAILURES_LIMIT = 1
+    user, now = make_user(), timezone.now()
+
+    fail_to_sign_in(user, 1, now)
+    services.unlock(user=user)
+    assert services.sign_in(email=user.email, password=PASSWORD, now=now)
+
+    fail_to_sign_in(user, 1, now)
+    services.reset_password(user=user, password="another password")
+    assert services.sign_in(email=user.email, password="another password", now=now)
