@@ -84,7 +84,8 @@ def parse_price(value: object) -> int:
     """Return a price in minor units, from a JSON number or from text such as "12.50".
 
     Raises:
-        Invalid: it is no such number, not above zero, finer than a cent or absurdly high.
+        Invalid: it is no such number, not above zero, finer than a cent, less than can be paid or
+            absurdly high.
     """
     if isinstance(value, str) and _PRICE_TEXT.fullmatch(value.strip()):
         amount = Decimal(value.strip())
@@ -99,6 +100,8 @@ def parse_price(value: object) -> int:
         raise _price_too_high()
     if amount != amount.quantize(Decimal("0.01")):
         raise Invalid("Price must have at most two decimals", code="price_too_fine", field="price")
+    if amount < Decimal(settings.MIN_PRICE_CENTS) / CENTS:
+        raise _price_too_small()
     return int(amount * CENTS)
 
 
@@ -110,6 +113,15 @@ def search_terms(text: str) -> list[str]:
         if not unicodedata.combining(character)
     )
     return list(dict.fromkeys(_WORD.findall(plain)))
+
+
+def _price_too_small() -> Invalid:
+    least = Decimal(settings.MIN_PRICE_CENTS) / CENTS
+    return Invalid(
+        f"Price must be at least {least:.2f}: cards cannot be charged less",
+        code="price_too_small",
+        field="price",
+    )
 
 
 def _price_too_high() -> Invalid:
@@ -180,6 +192,8 @@ class Ticket(models.Model):
         self.search_terms = search_terms(self.title)
         if price_cents <= 0:
             raise Invalid(PRICE_TOO_LOW, code="price_invalid", field="price")
+        if price_cents < settings.MIN_PRICE_CENTS:
+            raise _price_too_small()
         if price_cents > settings.MAX_PRICE_CENTS:
             raise _price_too_high()
         self.price_cents = price_cents

@@ -40,7 +40,7 @@ def test_search_that_finds_too_many_says_so(staff):
     services.import_tickets(
         [
             services.Listing(
-                ticket_id=new_id(), seller_id="s", title="Owl", price_cents=1, listed_at=NOON
+                ticket_id=new_id(), seller_id="s", title="Owl", price_cents=100, listed_at=NOON
             )
             for _ in range(501)
         ]

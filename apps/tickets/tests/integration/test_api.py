@@ -117,6 +117,7 @@ def test_decimal_prices_go_in_and_out_unchanged(seller, sent, answered):
         ({"price": [10]}, "Price must be greater than 0", "price"),
         ({"price": "NaN"}, "Price must be greater than 0", "price"),
         ({"price": "Infinity"}, "Price must be greater than 0", "price"),
+        ({"price": 0.49}, "Price must be at least 0.50: cards cannot be charged less", "price"),
         ({"price": 10.999}, "Price must have at most two decimals", "price"),
         ({"price": 1e15}, "Price must be at most 100,000", "price"),
     ],

@@ -194,6 +194,7 @@ def test_ticket_is_listed_by_the_form(seller, seller_id):
         ("x", "-3", "Price must be greater than 0"),
         ("x", "12,50", "Price must be greater than 0"),
         ("x", "nan", "Price must be greater than 0"),
+        ("x", "0.49", "Price must be at least 0.50: cards cannot be charged less"),
         ("x", "1.001", "Price must have at most two decimals"),
         ("x", "100001", "Price must be at most 100,000"),
         ("x", "9" * 50, "at most 32 characters"),

@@ -50,11 +50,12 @@ def test_new_ticket_is_published_with_its_whole_state():
     }
 
 
-def test_refused_ticket_leaves_neither_ticket_nor_event():
+@pytest.mark.parametrize("price_cents", [0, 49])
+def test_refused_ticket_leaves_neither_ticket_nor_event(price_cents):
     seller_id = new_id()
 
     with pytest.raises(Invalid):
-        list_ticket(price_cents=0, seller_id=seller_id)
+        list_ticket(price_cents=price_cents, seller_id=seller_id)
 
     assert not Ticket.objects.filter(seller_id=seller_id).exists()
     assert not OutboxEvent.objects.exists()

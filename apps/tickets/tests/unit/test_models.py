@@ -30,7 +30,7 @@ LATER = NOON + timedelta(hours=1)
         (20, 2000),
         (12.5, 1250),
         (19.99, 1999),
-        (0.01, 1),
+        (0.50, 50),
         (100_000, 10_000_000),
         (Decimal("7.10"), 710),
         ("12.50", 1250),
@@ -68,6 +68,15 @@ def test_price_finer_than_a_cent_is_refused(fine):
     assert refusal.value.error_code == "price_too_fine"
 
 
+@pytest.mark.parametrize("small", [0.49, 0.01, "0.01", ".49", Decimal("0.4900")])
+def test_price_below_what_a_card_can_be_charged_is_refused(small):
+    with pytest.raises(Invalid) as refusal:
+        parse_price(small)
+
+    assert refusal.value.message == "Price must be at least 0.50: cards cannot be charged less"
+    assert (refusal.value.error_code, refusal.value.field) == ("price_too_small", "price")
+
+
 @pytest.mark.parametrize("absurd", [100_000.01, "100000.01", 1e300, 10**400, "9999999999999999"])
 def test_absurdly_high_price_is_refused(absurd):
     with pytest.raises(Invalid) as refusal:
@@ -76,7 +85,7 @@ def test_absurdly_high_price_is_refused(absurd):
     assert refusal.value.message == "Price must be at most 100,000"
 
 
-@given(st.integers(min_value=1, max_value=10_000_000))
+@given(st.integers(min_value=50, max_value=10_000_000))
 def test_every_price_survives_the_way_through_json(cents):
     assert parse_price(cents / 100) == cents
     assert parse_price(f"{cents // 100}.{cents % 100:02}") == cents
@@ -88,7 +97,7 @@ def test_no_price_whatever_does_more_than_be_refused(anything):
         cents = parse_price(anything)
     except Invalid:
         return
-    assert 0 < cents <= 10_000_000
+    assert 50 <= cents <= 10_000_000
 
 
 def test_title_loses_the_white_space_around_it():
