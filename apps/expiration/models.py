@@ -31,6 +31,10 @@ class Deadline(models.Model):
     """When it fired or was forgotten."""
     correlation_id = models.CharField(max_length=128, default="", blank=True)
     """The request that made the order, which the deadline's event still belongs to."""
+    causation_id = models.CharField(max_length=64, default="", blank=True)
+    """The event that told of the deadline, which causes the deadline's own."""
+    traceparent = models.CharField(max_length=64, default="", blank=True)
+    """The order's trace, in which the deadline passes, too."""
 
     class Meta:
         db_table = "expiration_deadline"

@@ -10,7 +10,8 @@ from apps.expiration.events import ExpirationCompleted
 from apps.expiration.gateway import alarm_clock
 from apps.expiration.models import Deadline
 from apps.expiration.selectors import find_deadline, list_overdue
-from apps.outbox.context import Trace, current_trace, traced
+from apps.outbox import tracing
+from apps.outbox.context import Trace, current_trace
 from apps.outbox.publish import publish
 from apps.outbox.transactions import on_commit, transactional
 
@@ -28,8 +29,13 @@ def set_deadline(*, order_id: str, expires_at: datetime) -> None:
     """
     if find_deadline(order_id) is not None:
         return
+    trace = current_trace()
     Deadline.objects.create(
-        order_id=order_id, expires_at=expires_at, correlation_id=current_trace().correlation_id
+        order_id=order_id,
+        expires_at=expires_at,
+        correlation_id=trace.correlation_id,
+        causation_id=trace.causation_id,
+        traceparent=trace.traceparent,
     )
     on_commit(partial(alarm_clock.set, order_id=order_id, expires_at=expires_at))
 
@@ -46,7 +52,12 @@ def fire_deadline(*, order_id: str, now: datetime) -> bool:
     if deadline is None or not deadline.is_due(now):
         return False
     deadline.fire(now=now)
-    with traced(Trace(correlation_id=deadline.correlation_id), order_id=order_id):
+    begun = Trace(
+        correlation_id=deadline.correlation_id,
+        causation_id=deadline.causation_id,
+        traceparent=deadline.traceparent,
+    )
+    with tracing.resuming("fire deadline", begun, order_id=order_id):
         publish(
             ExpirationCompleted(order_id=order_id, expires_at=deadline.expires_at, fired_at=now)
         )

@@ -3,22 +3,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import Q
-from django.urls import reverse
+from django.http import Http404
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.text import Truncator
 
 from apps.core.admin import ReadOnly
 from apps.core.templatetags.core import money
+from apps.orders import selectors
 from apps.orders.models import Order, Refund, TicketCopy, parse_order_id
+from apps.orders.web.timeline import tell_staff
 from apps.outbox.models import OutboxEvent, ReceivedEvent
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import Iterable
     from datetime import datetime
 
     from django.db.models import QuerySet
-    from django.http import HttpRequest
+    from django.http import HttpRequest, HttpResponse
+    from django.urls import URLPattern
     from django.utils.safestring import SafeString
 
 
@@ -48,6 +55,7 @@ class OrderAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     date_hierarchy = "created_at"
     ordering = ("-created_at", "-id")
     inlines = (RefundInline,)
+    change_form_template = "admin/orders/order/change_form.html"
     fieldsets = (
         (None, {"fields": ("id", "status", "version", "buyer_id")}),
         (
@@ -103,6 +111,33 @@ class OrderAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
             (event.version, event.type, event.received_at, event.topic, _page_of(event))
             for event in events.order_by("received_at")
         )
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.timeline_view)
+        return [
+            path("<uuid:order_id>/timeline/", view, name="orders_order_timeline"),
+            *super().get_urls(),
+        ]
+
+    def timeline_view(self, request: HttpRequest, order_id: uuid.UUID) -> HttpResponse:
+        """Show everything that is known to have happened to an order, and why."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        order = Order.objects.filter(pk=order_id).first()
+        if order is None:
+            raise Http404
+        entries = selectors.list_timeline(order=order)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "What happened",
+            "opts": self.opts,
+            "order": order,
+            "lines": tell_staff(entries, selectors.list_outbox_rows(order=order)),
+            "traces": sorted({entry.trace_id for entry in entries if entry.trace_id}),
+            "letters": selectors.list_dead_letters(order=order),
+            "parked": selectors.list_parked(order=order),
+        }
+        return TemplateResponse(request, "admin/orders/order/timeline.html", context)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Order], search_term: str

@@ -14,6 +14,7 @@ class OrderState:
     topic: ClassVar[str] = "ticketing.orders"
     namespace: ClassVar[str] = "ticketing.orders"
     aggregate_type: ClassVar[str] = "order"
+    type: ClassVar[str]
 
     order_id: str
     version: int
@@ -160,6 +161,8 @@ class PaymentStarted(PaymentState):
     type: ClassVar[str] = "ticketing.payments.payment.started.v1"
 
     payment_id: str
+    attempt: int = 0
+    provider_reference: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +174,60 @@ class PaymentSucceeded(PaymentState):
     payment_id: str
     amount_cents: int
     currency: str
+    attempt: int = 0
+    provider_reference: str | None = None
+    tries: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentActionRequired(PaymentState):
+    """The bank wants the buyer to confirm the attempt (3-D Secure)."""
+
+    type: ClassVar[str] = "ticketing.payments.payment.action_required.v1"
+
+    payment_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentUnsure(PaymentState):
+    """The provider's answer did not come: neither success nor failure, until it is asked."""
+
+    type: ClassVar[str] = "ticketing.payments.payment.unsure.v1"
+
+    payment_id: str
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentNotified(PaymentState):
+    """The provider told something by a webhook."""
+
+    type: ClassVar[str] = "ticketing.payments.payment.notified.v1"
+
+    payment_id: str
+    attempt: int
+    webhook_id: str
+    webhook_type: str
+    webhook_created_at: datetime
+    received_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentDisputed(PaymentState):
+    """The buyer's bank disputes a payment, or has decided on it."""
+
+    type: ClassVar[str] = "ticketing.payments.payment.disputed.v1"
+
+    payment_id: str
+    amount_cents: int
+    currency: str
+    dispute_id: str
+    dispute_status: str
+    dispute_cents: int
+    reason: str
+    returned_total_cents: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +238,10 @@ class PaymentFailed(PaymentState):
 
     payment_id: str
     failure_message: str
+    attempt: int = 0
+    failure_code: str = ""
+    provider_reference: str | None = None
+    tries: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,6 +269,7 @@ class PaymentRefunded(PaymentState):
     refund_cents: int = 0
     refunded_total_cents: int = 0
     requested_by: str = ""
+    returned_total_cents: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,6 +288,41 @@ class PaymentRefundRequested(PaymentState):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MailFact:
+    """What became of a mail about an order."""
+
+    topic: ClassVar[str] = "ticketing.mails"
+    namespace: ClassVar[str] = "ticketing.auth"
+    aggregate_type: ClassVar[str] = "mail"
+
+    mail_id: str
+    version: int
+    order_id: str
+    kind: str
+    attempts: int
+
+    @property
+    def aggregate_id(self) -> str:
+        return self.mail_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class MailSent(MailFact):
+    """A mail server took it."""
+
+    type: ClassVar[str] = "ticketing.auth.mail.sent.v1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MailGivenUp(MailFact):
+    """It is not tried again until somebody says so."""
+
+    type: ClassVar[str] = "ticketing.auth.mail.given_up.v1"
+
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class PaymentRefundFailed(PaymentState):
     """A refund came to nothing, maybe after it was told as done."""
 
@@ -234,3 +331,7 @@ class PaymentRefundFailed(PaymentState):
     payment_id: str
     refund_id: str
     failed_at: datetime
+    currency: str = ""
+    refund_cents: int = 0
+    reason: str = ""
+    requested_by: str = ""

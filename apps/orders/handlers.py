@@ -9,13 +9,19 @@ from django.utils import timezone
 from apps.orders import selectors, services
 from apps.orders.events import (
     ExpirationCompleted,
+    MailGivenUp,
+    MailSent,
+    PaymentActionRequired,
     PaymentClosed,
+    PaymentDisputed,
     PaymentFailed,
+    PaymentNotified,
     PaymentRefunded,
     PaymentRefundFailed,
     PaymentRefundRequested,
     PaymentStarted,
     PaymentSucceeded,
+    PaymentUnsure,
     TicketCreated,
     TicketUpdated,
 )
@@ -25,6 +31,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from apps.orders.events import TicketState
+    from apps.outbox.events import Event
+
+
+def noted(handler: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Have the event noted in its order's timeline, and then handled."""
+
+    def note_and_handle(event: Any) -> None:  # noqa: ANN401 (any event)
+        services.note_received(event=event, now=timezone.now())
+        handler(event)
+
+    return note_and_handle
+
+
+def on_news(event: Event) -> None:
+    """Note what changes nothing about the order, for whoever wants to know what happened to it."""
+    services.note_received(event=event, now=timezone.now())
 
 
 def on_ticket_created(event: TicketCreated) -> None:
@@ -67,17 +89,27 @@ def on_payment_refund_failed(event: PaymentRefundFailed) -> None:
     services.fail_refund(payment=event)
 
 
+def on_payment_disputed(event: PaymentDisputed) -> None:
+    services.record_dispute(payment=event, now=timezone.now())
+
+
 HANDLERS: dict[type, Callable[[Any], None]] = {
     TicketCreated: on_ticket_created,
-    TicketUpdated: on_ticket_updated,
-    ExpirationCompleted: on_expiration_completed,
-    PaymentStarted: on_payment_started,
-    PaymentSucceeded: on_payment_succeeded,
-    PaymentFailed: on_payment_failed,
-    PaymentClosed: on_payment_closed,
-    PaymentRefundRequested: on_payment_refund_requested,
-    PaymentRefunded: on_payment_refunded,
-    PaymentRefundFailed: on_payment_refund_failed,
+    TicketUpdated: noted(on_ticket_updated),
+    ExpirationCompleted: noted(on_expiration_completed),
+    PaymentStarted: noted(on_payment_started),
+    PaymentActionRequired: on_news,
+    PaymentUnsure: on_news,
+    PaymentNotified: on_news,
+    PaymentSucceeded: noted(on_payment_succeeded),
+    PaymentFailed: noted(on_payment_failed),
+    PaymentClosed: noted(on_payment_closed),
+    PaymentRefundRequested: noted(on_payment_refund_requested),
+    PaymentRefunded: noted(on_payment_refunded),
+    PaymentRefundFailed: noted(on_payment_refund_failed),
+    PaymentDisputed: noted(on_payment_disputed),
+    MailSent: on_news,
+    MailGivenUp: on_news,
 }
 
 

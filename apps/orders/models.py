@@ -79,6 +79,8 @@ class Order(models.Model):
     price_cents = models.BigIntegerField()
     currency = models.CharField(max_length=3)
 
+    traceparent = models.CharField(max_length=64, default="", blank=True)
+    """Of the request that reserved it: whatever is told of the order later is in its trace."""
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     expired_at = models.DateTimeField(null=True, blank=True)
@@ -293,6 +295,42 @@ class Refund(models.Model):
     @property
     def is_on_its_way(self) -> bool:
         return self.refunded_at is None and self.failed_at is None
+
+
+class TimelineEntry(models.Model):
+    """An event about an order: one that orders published, or read from another service."""
+
+    event_id = models.CharField(primary_key=True, max_length=64)
+    # No constraint in the database: checking it would lock the order, after what handlers lock.
+    order = models.ForeignKey(
+        Order, on_delete=models.PROTECT, related_name="timeline", db_constraint=False
+    )
+    type = models.CharField(max_length=255)
+    version = models.BigIntegerField()
+    """Of the aggregate that it is an event of: the order, its payment, a mail …"""
+    occurred_at = models.DateTimeField()
+    """By the clock of whoever published it."""
+    noted_at = models.DateTimeField()
+    correlation_id = models.CharField(max_length=128, blank=True)
+    causation_id = models.CharField(max_length=64, blank=True)
+    """The event that caused it; empty where a person or a clock did."""
+    trace_id = models.CharField(max_length=32, blank=True)
+    headers = models.JSONField(default=dict)
+    facts = models.JSONField(default=dict)
+    """Its fields, as far as orders reads them."""
+    place = models.CharField(max_length=320, blank=True)
+    """<topic>/<partition>/<offset> where it was read; empty for what orders published."""
+
+    class Meta:
+        verbose_name_plural = "timeline entries"
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.event_id}"
+
+    @property
+    def source(self) -> str:
+        """The service that it came from: ticketing.<service>.<subject>.<action>.v1."""
+        return self.type.split(".")[1]
 
 
 class TicketCopy(models.Model):

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import heapq
 from datetime import timedelta
+from itertools import count
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 
 from apps.core.errors import NotFound, NotSignedIn
-from apps.orders.models import Order, Refund, TicketCopy, parse_order_id
+from apps.orders.models import Order, Refund, TicketCopy, TimelineEntry, parse_order_id
+from apps.outbox.models import DeadLetter, OutboxEvent, ParkedRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,6 +72,61 @@ def find_returnable_until(*, order: Order, now: datetime) -> datetime | None:
 def list_refunds(*, order: Order) -> list[Refund]:
     """Return what went, or is going, back to the buyer."""
     return list(order.refunds.all())
+
+
+def find_order_of_cause(*, event_id: str) -> str | None:
+    """Return the order whose timeline has the event; None if none has."""
+    if not event_id:
+        return None
+    entries = TimelineEntry.objects.filter(pk=event_id)
+    key = entries.values_list("order_id", flat=True).first()
+    return None if key is None else str(key)
+
+
+def list_timeline(*, order: Order) -> list[TimelineEntry]:
+    """Return what happened to an order: each event after the one that caused it, else by time.
+
+    Clocks of services differ, so an effect may have an earlier time than its cause. Causes that
+    are not in the timeline count for nothing, and neither do those that are their own effects.
+    """
+    entries = {entry.event_id: entry for entry in order.timeline.all()}
+    effects: dict[str, list[TimelineEntry]] = {}
+    places = count()
+    ready: list[tuple[datetime, int, int, TimelineEntry]] = []
+
+    def let_follow(entry: TimelineEntry) -> None:
+        heapq.heappush(ready, (entry.occurred_at, entry.version, next(places), entry))
+
+    for entry in entries.values():
+        if entry.causation_id in entries and entry.causation_id != entry.event_id:
+            effects.setdefault(entry.causation_id, []).append(entry)
+        else:
+            let_follow(entry)
+    timeline = []
+    while ready:
+        *_, entry = heapq.heappop(ready)
+        timeline.append(entry)
+        for effect in effects.pop(entry.event_id, ()):
+            let_follow(effect)
+    in_circles = [entry for circle in effects.values() for entry in circle]
+    return timeline + sorted(in_circles, key=lambda entry: entry.occurred_at)
+
+
+def list_outbox_rows(*, order: Order) -> dict[str, OutboxEvent]:
+    """Return the rows of what was published of an order and not pruned yet, by event id."""
+    rows = OutboxEvent.objects.filter(aggregate_type="order", aggregate_id=str(order.pk))
+    return {str(row.pk): row for row in rows}
+
+
+def list_dead_letters(*, order: Order) -> list[DeadLetter]:
+    """Return what was to be handled of an order and could not be, whatever was decided since."""
+    letters = DeadLetter.objects.filter(key=str(order.pk).encode())
+    return list(letters.order_by("first_failed_at"))
+
+
+def list_parked(*, order: Order) -> list[ParkedRecord]:
+    """Return what waits to be handled again, or behind what does."""
+    return list(ParkedRecord.objects.filter(key=str(order.pk).encode()).order_by("parked_at"))
 
 
 def list_ticket_copies() -> Iterator[tuple[str, dict[str, Any]]]:

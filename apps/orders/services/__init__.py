@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from apps.orders.services.admitting import admit_bearer
 from apps.orders.services.copying import record_ticket, restore_ticket, ticket_state
+from apps.orders.services.noting import note_received
 from apps.orders.services.ordering import (
     PAID_TWICE,
     RESOLD,
@@ -25,7 +26,12 @@ from apps.orders.services.ordering import (
     record_payment,
     start_payment,
 )
-from apps.orders.services.refunding import fail_refund, note_refund, record_refund
+from apps.orders.services.refunding import (
+    fail_refund,
+    note_refund,
+    record_dispute,
+    record_refund,
+)
 
 __all__ = [
     "PAID_TWICE",
@@ -42,7 +48,9 @@ __all__ = [
     "expire_order",
     "fail_payment",
     "fail_refund",
+    "note_received",
     "note_refund",
+    "record_dispute",
     "record_payment",
     "record_refund",
     "record_ticket",

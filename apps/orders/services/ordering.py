@@ -17,8 +17,8 @@ from apps.orders.events import (
 )
 from apps.orders.models import Order, Refund, TicketCopy, parse_order_id
 from apps.orders.services.refunding import promised_cents, request_refund
-from apps.orders.services.writing import cancel, cancel_paid, lock_order, state_of
-from apps.outbox.publish import publish
+from apps.orders.services.writing import cancel, cancel_paid, lock_order, tell
+from apps.outbox.context import current_trace
 from apps.outbox.transactions import transactional
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def create_order(*, ticket_id: str, buyer_id: str, now: datetime) -> Order:
         seller_id=copy.seller_id,
         price_cents=copy.price_cents,
         currency=copy.currency,
+        traceparent=current_trace().traceparent,
         created_at=now,
         # Events carry milliseconds: the row must not know the deadline better than its readers.
         expires_at=opened_at + timedelta(seconds=settings.EXPIRATION_WINDOW_SECONDS),
@@ -85,7 +86,7 @@ def create_order(*, ticket_id: str, buyer_id: str, now: datetime) -> Order:
     Order.objects.bulk_create([order], ignore_conflicts=True)
     if not Order.objects.filter(pk=order.pk).exists():
         raise TicketAlreadyReserved(own_order_id=_find_own_claim(ticket_id, buyer_id))
-    publish(OrderCreated(**state_of(order)))
+    tell(order, OrderCreated)
     return order
 
 
@@ -134,7 +135,7 @@ def start_payment(*, payment: PaymentStarted) -> None:
         order.payment_version = payment.version
     if order.status == Order.Status.CREATED:
         order.await_payment()
-        publish(OrderAwaitingPayment(**state_of(order)))
+        tell(order, OrderAwaitingPayment)
     order.save()
 
 
@@ -176,10 +177,10 @@ def record_payment(*, payment: PaymentSucceeded, now: datetime) -> None:
         _refund_payment(order, payment, WRONG_AMOUNT, now)
     elif order.is_open:
         order.complete(payment_id=payment_id, now=now)
-        publish(OrderCompleted(**state_of(order), payment_id=payment_id))
+        tell(order, OrderCompleted, payment_id=payment_id)
     elif order.is_cancelled and _may_revive(order):
         order.revive(payment_id=payment_id, now=now)
-        publish(OrderCompleted(**state_of(order), payment_id=payment_id))
+        tell(order, OrderCompleted, payment_id=payment_id)
     else:
         _refund_payment(order, payment, PAID_TWICE if order.was_paid else RESOLD, now)
     order.save()
@@ -196,7 +197,7 @@ def expire_order(*, order_id: str, now: datetime) -> None:
     if not order.is_open or order.expired_at is not None:
         return
     order.expire(now=now)
-    publish(OrderExpired(**state_of(order)))
+    tell(order, OrderExpired)
     _end_when_over(order, now)
     order.save()
 

@@ -9,14 +9,18 @@ import uuid6
 
 from apps.orders.events import OrderRefundRequested
 from apps.orders.models import Order, Refund
-from apps.orders.services.writing import cancel_paid, lock_order, state_of
-from apps.outbox.publish import publish
+from apps.orders.services.writing import cancel_paid, lock_order, tell
 from apps.outbox.transactions import transactional
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from apps.orders.events import PaymentRefunded, PaymentRefundFailed, PaymentRefundRequested
+    from apps.orders.events import (
+        PaymentDisputed,
+        PaymentRefunded,
+        PaymentRefundFailed,
+        PaymentRefundRequested,
+    )
 
 
 @transactional
@@ -54,8 +58,22 @@ def record_refund(*, payment: PaymentRefunded, now: datetime) -> None:
         # What orders asked for beside it has come to nothing: there is nothing left to give.
         waiting = order.refunds.filter(payment_id=payment.payment_id, refunded_at=None)
         waiting.filter(failed_at=None).delete()
-        if order.is_complete and order.payment_id == payment.payment_id:
-            cancel_paid(order, Order.CancelReason.REFUNDED, now)
+        _end_given_back(order, payment.payment_id, now)
+    elif payment.returned_total_cents >= payment.amount_cents:
+        _end_given_back(order, payment.payment_id, now)
+    order.save()
+
+
+@transactional
+def record_dispute(*, payment: PaymentDisputed, now: datetime) -> None:
+    """End a paid order whose buyer has all of the money back from the bank.
+
+    Publishes OrderCancelled, as a refund of everything does: the ticket can be sold again.
+    """
+    order = lock_order(payment.order_id)
+    order.payment_version = max(order.payment_version, payment.version)
+    if payment.returned_total_cents >= payment.amount_cents:
+        _end_given_back(order, payment.payment_id, now)
     order.save()
 
 
@@ -70,20 +88,24 @@ def request_refund(order: Order, refund: Refund) -> None:
     """Ask for a refund, and publish OrderRefundRequested. The caller writes the order."""
     order.request_refund()
     refund.save(force_insert=True)
-    publish(
-        OrderRefundRequested(
-            **state_of(order),
-            payment_id=refund.payment_id,
-            reason=refund.reason,
-            refund_id=str(refund.pk),
-            requested_by=refund.requested_by,
-        )
+    tell(
+        order,
+        OrderRefundRequested,
+        payment_id=refund.payment_id,
+        reason=refund.reason,
+        refund_id=str(refund.pk),
+        requested_by=refund.requested_by,
     )
 
 
 def promised_cents(order: Order, payment_id: str) -> int:
     refunds = order.refunds.filter(payment_id=payment_id, failed_at=None)
     return sum(refunds.values_list("amount_cents", flat=True))
+
+
+def _end_given_back(order: Order, payment_id: str, now: datetime) -> None:
+    if order.is_complete and order.payment_id == payment_id:
+        cancel_paid(order, Order.CancelReason.REFUNDED, now)
 
 
 def _find_refund(order: Order, payment: PaymentRefundRequested | PaymentRefunded) -> Refund | None:

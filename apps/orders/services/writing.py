@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from apps.orders.events import OrderCancelled
+from apps.orders.events import OrderCancelled, OrderState
 from apps.orders.models import Order, parse_order_id
 from apps.orders.selectors import OrderNotFound
+from apps.orders.services.noting import note_published
+from apps.outbox import tracing
+from apps.outbox.context import current_trace
 from apps.outbox.publish import publish
 
 if TYPE_CHECKING:
@@ -21,16 +25,24 @@ def lock_order(order_id: str) -> Order:
     return order
 
 
+def tell(order: Order, kind: type[OrderState], **more: Any) -> None:  # noqa: ANN401 - its further fields
+    """Publish what became of the order, in its trace, and note it in its timeline."""
+    begun = replace(current_trace(), traceparent=order.traceparent)
+    with tracing.resuming("continue order", begun, order_id=str(order.pk)):
+        event = kind(**state_of(order), **more)
+        note_published(publish(event), event)
+
+
 def cancel(order: Order, reason: Order.CancelReason, now: datetime) -> None:
     order.cancel(reason=reason, now=now)
     order.save()
-    publish(OrderCancelled(**state_of(order), reason=reason.value))
+    tell(order, OrderCancelled, reason=reason.value)
 
 
 def cancel_paid(order: Order, reason: Order.CancelReason, now: datetime) -> None:
     order.cancel_paid(reason=reason, now=now)
     order.save()
-    publish(OrderCancelled(**state_of(order), reason=reason.value, payment_id=order.payment_id))
+    tell(order, OrderCancelled, reason=reason.value, payment_id=order.payment_id)
 
 
 def state_of(order: Order) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from apps.orders import services
 from apps.orders.events import (
     ExpirationCompleted,
     PaymentClosed,
+    PaymentDisputed,
     PaymentFailed,
     PaymentRefunded,
     PaymentRefundFailed,
@@ -27,7 +28,7 @@ from apps.outbox.inbox import Message, process_once
 from apps.outbox.models import OutboxEvent
 
 
-def deliver(event: Any, *, event_id: str | None = None) -> bool:
+def deliver(event: Any, *, event_id: str | None = None, **headers: str) -> bool:
     """Hand the event over as the consumer does; False is a duplicate by its id."""
     message = Message(
         group="ticketing.orders",
@@ -37,6 +38,7 @@ def deliver(event: Any, *, event_id: str | None = None) -> bool:
         offset=0,
         key=event.aggregate_id,
         event=event,
+        raw_headers=tuple((name, value.encode()) for name, value in headers.items()),
     )
     return process_once(message, HANDLERS[type(event)])
 
@@ -98,6 +100,23 @@ def refund_of(order: Order, cents: int, total: int, **overrides: Any) -> Payment
         refund_cents=cents,
         refunded_total_cents=total,
         requested_by=facts.pop("requested_by", "staff:ada@example.com"),
+        **facts,
+    )
+
+
+def disputed(
+    order: Order, status: str = "needs_response", version: int = 5, **overrides: Any
+) -> PaymentDisputed:
+    facts = {"payment_id": "p1", "returned_total_cents": 0} | overrides
+    return PaymentDisputed(
+        order_id=str(order.pk),
+        version=version,
+        amount_cents=order.price_cents,
+        currency=order.currency,
+        dispute_id="dp_1",
+        dispute_status=status,
+        dispute_cents=order.price_cents,
+        reason="fraudulent",
         **facts,
     )
 

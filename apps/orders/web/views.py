@@ -15,6 +15,7 @@ from apps.core.identity import Principal, principal_required
 from apps.orders import selectors, services
 from apps.orders.web.forms import ReserveForm
 from apps.orders.web.phase import is_settled, tell_phase
+from apps.orders.web.timeline import tell_buyer
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -67,6 +68,7 @@ def order_page(request: HttpRequest, order_id: str) -> HttpResponse:
             "is_settled": is_settled(order, refunds),
             "refresh_url": f"{request.path}{confirming}",
             "came_from_paying": since is not None,
+            "steps": tell_buyer(selectors.list_timeline(order=order)),
         },
     )
 

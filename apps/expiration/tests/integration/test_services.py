@@ -64,6 +64,20 @@ def test_passed_deadline_belongs_to_the_request_that_made_the_order():
     assert json.loads(published.headers)["ce_correlationid"] == "request-1"
 
 
+def test_passed_deadline_is_caused_by_the_order_and_in_its_trace():
+    event = make_event()
+    begun = Trace(causation_id="event-1", traceparent=f"00-{'a' * 32}-{'b' * 16}-01")
+    with traced(begun):
+        receive(event)
+
+    with traced(Trace(traceparent=f"00-{'c' * 32}-{'d' * 16}-01")):
+        services.fire_deadline(order_id=event.order_id, now=AFTER)
+
+    headers = json.loads(list_published(event.order_id)[0].headers)
+    assert headers["ce_causationid"] == "event-1"
+    assert headers["traceparent"] == begun.traceparent
+
+
 def test_early_alarm_does_nothing():
     event = make_event()
     receive(event)

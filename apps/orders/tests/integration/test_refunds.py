@@ -12,6 +12,7 @@ from apps.orders.tests.factories import NOON
 from apps.orders.tests.story import (
     cancel,
     deliver,
+    disputed,
     let_expire,
     payload,
     published,
@@ -233,3 +234,39 @@ def test_a_refund_that_failed_says_so_and_the_order_stays_cancelled():
     assert Refund.objects.get(order=order).failed_at == NOON
     assert reload(order).is_cancelled
     assert cancel(order).is_cancelled
+
+
+def test_a_dispute_that_is_lost_ends_the_order_as_a_refund_would():
+    order = paid()
+
+    for version, status in enumerate(("needs_response", "under_review"), 4):
+        deliver(disputed(order, status, version))
+    assert reload(order).is_complete
+    for _ in range(2):
+        deliver(disputed(order, "lost", 6, returned_total_cents=ALL))
+
+    order = reload(order)
+    assert (order.status, order.cancel_reason) == ("cancelled", "refunded")
+    assert published(order) == ["OrderCreated", "OrderCompleted", "OrderCancelled"]
+    assert payload(order, "OrderCancelled")["payment_id"] == "p1"
+    deliver(succeeded(order, "p2", 9))
+    assert reload(order).is_cancelled
+    assert reserve(order.ticket_id, "another").is_open
+
+
+def test_a_refund_and_a_dispute_that_make_up_all_of_it_end_the_order():
+    order = paid()
+
+    deliver(disputed(order, "lost", 4, returned_total_cents=ALL - 100))
+    assert reload(order).is_complete
+    deliver(refund_of(order, 100, 100, version=5, returned_total_cents=ALL))
+
+    assert reload(order).is_cancelled
+
+
+def test_a_dispute_about_another_payment_leaves_the_order_alone():
+    order = paid()
+
+    deliver(disputed(order, "lost", 4, payment_id="p2", returned_total_cents=ALL))
+
+    assert reload(order).is_complete
