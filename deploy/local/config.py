@@ -8,11 +8,11 @@ import os
 import secrets
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.local.errors import CannotContinue
-from deploy.local.ports import choose_ports
+from deploy.local.ports import FRONTED, choose_ports, front_variable, parse
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SERVICES = ("auth", "tickets", "orders", "payments", "expiration")
@@ -37,14 +37,26 @@ PASSED_ON = (
     "OTEL_TRACES_SAMPLER",
     "OTEL_TRACES_SAMPLER_ARG",
     "PAID_ORDER_CANCELLATION_SECONDS",
+    "RECONCILE_DAYS",
+    "RECONCILE_SECONDS",
+    "SETTLE_AT_ONCE",
     "STRIPE_API_BASE",
     "STRIPE_KEY",
+    "STRIPE_PUBLISHABLE_KEY",
     "STRIPE_WEBHOOK_SECRET",
     "THROTTLE_ORDERS",
     "THROTTLE_PAYMENTS",
     "THROTTLE_SIGNIN",
     "THROTTLE_SIGNUP",
 )
+# How much memory the databases keep pages in, a laptop's worth unless a person says otherwise (the
+# benchmarks give them a server's); and how much log PostgreSQL keeps for a connector that is away,
+# which must not fill the disk.
+SIZES = {
+    "MONGOD_CACHE_GB": "0.5",
+    "POSTGRES_SHARED_BUFFERS": "128MB",
+    "POSTGRES_MAX_SLOT_WAL_KEEP_SIZE": "4GB",
+}
 # What every process gets of the shell's environment. The last is how coverage measures processes
 # that a measured one has started; before it, what the benchmarks tell the JVMs.
 OF_THE_SYSTEM = (
@@ -59,6 +71,7 @@ class Config:
     """One stack: a checkout, its directory of data, its ports and its secrets.
 
     `lasting` is False for the servers of the services' tests, which trade durability for speed.
+    `fronts` are the ports by which a server is reached where something stands before it.
     """
 
     root: Path
@@ -68,7 +81,9 @@ class Config:
     ports: Mapping[str, int]
     secrets: Mapping[str, str]
     given: Mapping[str, str]
+    sizes: Mapping[str, str]
     lasting: bool = True
+    fronts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def data(self) -> Path:
@@ -90,6 +105,10 @@ class Config:
     @property
     def generated(self) -> Path:
         return self.directory / "etc"
+
+    def address(self, server: str) -> str:
+        """Return where a server is reached: host and port."""
+        return f"127.0.0.1:{self.fronts.get(server, self.ports[server])}"
 
     @property
     def public_url(self) -> str:
@@ -124,7 +143,13 @@ def load(environ: Mapping[str, str] | None = None) -> Config:
         ports=choose_ports(environ, directory / "run" / "ports.json"),
         secrets=load_secrets(directory / "secrets.json"),
         given=given,
+        sizes={name: environ.get(name) or usual for name, usual in SIZES.items()},
         lasting=not environ.get(FOR_TESTS),
+        fronts={
+            name: parse(text, front_variable(name))
+            for name in FRONTED
+            if (text := environ.get(front_variable(name)))
+        },
     )
 
 

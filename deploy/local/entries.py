@@ -59,21 +59,22 @@ def environment_of_system(config: Config, environ: Mapping[str, str]) -> dict[st
 
 def environment_of_service(config: Config, service: str) -> dict[str, str]:
     """Return the settings of a service: what Kubernetes would give its container."""
-    ports, secrets = config.ports, config.secrets
+    secrets = config.secrets
     values = {
         "DJANGO_SETTINGS_MODULE": f"ticketing.settings.{service}",
         "SECRET_KEY": secrets[f"{service.upper()}_SECRET_KEY"],
         "JWT_KEY": secrets["JWT_KEY"],
         "PUBLIC_URL": config.public_url,
-        "ALLOWED_HOSTS": "127.0.0.1,localhost",
-        "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{ports['kafka']}",
-        "SCHEMA_REGISTRY_URL": f"http://127.0.0.1:{ports['registry']}/apis/ccompat/v7",
+        # A tunnel to this stack may end TLS; the stack's own gateway does not.
+        "HTTPS_REDIRECT": "false",
+        "KAFKA_BOOTSTRAP_SERVERS": config.address("kafka"),
+        "SCHEMA_REGISTRY_URL": f"http://{config.address('registry')}/apis/ccompat/v7",
         "STATIC_ROOT": str(config.directory / "static"),
     }
     if service == "orders":
         values |= {"DATABASE_URL": database_url(config, "ticketing_orders")}
         values |= {
-            "CONNECT_URL": f"http://127.0.0.1:{ports['connect']}",
+            "CONNECT_URL": f"http://{config.address('connect')}",
             "OUTBOX_CONNECTOR_PASSWORD": "${env:CONNECT_ORDERS_PASSWORD}",
         }
     else:
@@ -85,24 +86,24 @@ def environment_of_service(config: Config, service: str) -> dict[str, str]:
         }
         values |= {"EMAIL_URL": f"file://{quote(str(config.mail))}"}
     if service == "expiration":
-        values |= {"REDIS_URL": f"redis://127.0.0.1:{ports['redis']}/0"}
+        values |= {"REDIS_URL": f"redis://{config.address('redis')}/0"}
     if service == "payments":
         values |= {
             "STRIPE_KEY": secrets["STRIPE_KEY"],
             "STRIPE_WEBHOOK_SECRET": secrets["STRIPE_WEBHOOK_SECRET"],
         }
         if config.sandboxed:
-            values |= {"STRIPE_API_BASE": f"http://127.0.0.1:{ports['provider']}"}
+            values |= {"STRIPE_API_BASE": f"http://{config.address('provider')}"}
     return values | {name: config.given[name] for name in PASSED_ON if name in config.given}
 
 
 def database_url(config: Config, database: str) -> str:
     password = config.secrets["POSTGRES_PASSWORD"]
-    return f"postgresql://ticketing:{password}@127.0.0.1:{config.ports['postgres']}/{database}"
+    return f"postgresql://ticketing:{password}@{config.address('postgres')}/{database}"
 
 
 def mongodb_uri(config: Config) -> str:
-    return f"mongodb://127.0.0.1:{config.ports['mongod']}/?replicaSet=rs0"
+    return f"mongodb://{config.address('mongod')}/?replicaSet=rs0"
 
 
 def environment_of_tests(config: Config) -> dict[str, str]:

@@ -41,6 +41,8 @@ NAMES = (
     "expiration-web",
     *(f"{name}-metrics" for name in OBSERVED),
 )
+# What a proxy can be put before, so that `make prove` can disturb the connections to it.
+FRONTED = ("postgres", "mongod", "redis", "kafka", "registry", "provider")
 # Below the range from which Linux takes the ports of outgoing connections, so that none of those
 # can sit on a port of ours while a server restarts.
 FREE_RANGE = range(20_000, 32_000)
@@ -50,6 +52,11 @@ HIGHEST_PORT = 65_535
 def variable(name: str) -> str:
     """Return the environment variable that sets the port of `name`."""
     return "PORT" if name == GATEWAY else f"{name.upper().replace('-', '_')}_PORT"
+
+
+def front_variable(name: str) -> str:
+    """Return the environment variable that names the port of what stands before a server."""
+    return f"{name.upper()}_FRONT_PORT"
 
 
 def is_free(port: int) -> bool:

@@ -38,9 +38,11 @@ def postgresql(config: Config) -> bool:
 
 def replica_set(config: Config) -> bool:
     """Whether mongod is the primary of its set of one; initiates the set, or moves its port."""
-    address = f"127.0.0.1:{config.ports['mongod']}"
+    address = config.address("mongod")
     client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(
-        f"mongodb://{address}", directConnection=True, serverSelectionTimeoutMS=int(SECONDS * 1000)
+        f"mongodb://127.0.0.1:{config.ports['mongod']}",
+        directConnection=True,
+        serverSelectionTimeoutMS=int(SECONDS * 1000),
     )
     with client, contextlib.suppress(pymongo.errors.ConnectionFailure):
         try:

@@ -66,11 +66,10 @@ def postgres(config: Config) -> Launch:
         "unix_socket_directories": "",
         "wal_level": "logical",  # Debezium reads the orders' outbox from the log
         "max_connections": 200,
-        "shared_buffers": "128MB",
+        "shared_buffers": config.sizes["POSTGRES_SHARED_BUFFERS"],
         "timezone": "UTC",
         "log_timezone": "UTC",
-        # A connector that never comes back must not fill the disk with the log it has not read.
-        "max_slot_wal_keep_size": "4GB",
+        "max_slot_wal_keep_size": config.sizes["POSTGRES_MAX_SLOT_WAL_KEEP_SIZE"],
     }
     if not config.lasting:
         settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -94,7 +93,7 @@ def mongod(config: Config) -> Launch:
             str(fetch.mongod(config.cache)),
             *("--dbpath", str(config.data / "mongod"), "--port", str(config.ports["mongod"])),
             *("--bind_ip", "127.0.0.1", "--nounixsocket", "--replSet", "rs0", "--quiet"),
-            *("--wiredTigerCacheSizeGB", "0.5", "--oplogSize", "512"),
+            *("--wiredTigerCacheSizeGB", config.sizes["MONGOD_CACHE_GB"], "--oplogSize", "512"),
             *("--slowms", "2000"),
             # What a killed process had written in its transaction is locked for so long; ours end
             # within ten seconds.
@@ -165,7 +164,7 @@ def prepare_kafka(config: Config) -> None:
             "node.id": 1,
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
             "listeners": f"PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{broker}",
+            "advertised.listeners": f"PLAINTEXT://{config.address('kafka')}",
             "controller.listener.names": "CONTROLLER",
             "log.dirs": config.data / "kafka",
             # A misspelt topic must be an error, not a new topic.
@@ -212,7 +211,7 @@ def prepare_connect(config: Config) -> None:
         config,
         "connect",
         {
-            "bootstrap.servers": f"127.0.0.1:{config.ports['kafka']}",
+            "bootstrap.servers": config.address("kafka"),
             "group.id": "connect",
             "listeners": f"http://127.0.0.1:{config.ports['connect']}",
             "rest.advertised.host.name": "127.0.0.1",
@@ -279,6 +278,7 @@ def provider(config: Config) -> Launch:
             *("-m", "deploy.sandbox", "--bind", f"127.0.0.1:{config.ports['provider']}"),
             *("--data", str(config.data / "provider")),
             *("--webhook-url", f"{config.public_url}/payments/webhook/"),
+            *("--public-url", f"{config.public_url}/sandbox"),
         ),
         {
             "STRIPE_KEY": config.secrets["STRIPE_KEY"],

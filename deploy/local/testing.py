@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.images import engine
 from deploy.local.config import FOR_TESTS, ROOT, SERVICES, directories, load
+from deploy.local.ending import end
 from deploy.local.entries import environment_of_tests
 from deploy.local.errors import CannotContinue
 from deploy.local.output import bold, duration, last_lines, say
@@ -35,20 +37,29 @@ CHECKED_AGAINST = ("postgres", "mongod", "registry")
 
 @dataclass(frozen=True)
 class Part:
-    """One run of pytest: its paths, and the settings module it runs on, if any."""
+    """One run of pytest: its paths, and the settings module it runs on, if any.
+
+    `needs` is "servers", "up", or "own servers" for a part that starts every process itself; one
+    with `engine` gets a Docker engine as well.
+    """
 
     paths: tuple[str, ...]
     service: str = ""
     needs: str = ""
     options: tuple[str, ...] = ()
+    engine: bool = False
 
 
+ORDERS_IN_CONTAINERS = "orders-containers"
+NOWHERE = "postgresql://nobody:nobody@127.0.0.1:1/nowhere"
 SIDE_BY_SIDE = ("-n", "3")  # for what waits more than it works
 
 # The shared apps run on both stores: on MongoDB with tickets' settings, on PostgreSQL with orders'.
 PARTS: dict[str, Part] = {
     "local": Part(("deploy/local/tests",), "", "servers", SIDE_BY_SIDE),
+    "compose": Part(("deploy/compose/tests",)),
     "sandbox": Part(("deploy/sandbox/tests",)),
+    "k8s": Part(("deploy/k8s/tests",)),
     "contract": Part(("tests/contract",), "orders", "servers"),
     "core": Part(("apps/core/tests",), "tickets", "servers"),
     "core-postgresql": Part(("apps/core/tests/integration",), "orders", "servers"),
@@ -60,12 +71,17 @@ PARTS: dict[str, Part] = {
         tuple(f"apps/outbox/tests/{kind}" for kind in ("both", "postgresql", "standalone")),
         *("orders", "servers", SIDE_BY_SIDE),
     ),
+    "prove": Part(("prove/tests",)),
     "bench": Part(("bench/tests",), "", "servers", SIDE_BY_SIDE),
     "auth": Part(("apps/auth",), "auth", "servers"),
     "tickets": Part(("apps/tickets",), "tickets", "servers"),
     "orders": Part(("apps/orders",), "orders", "servers"),
+    # The same tests on Testcontainers' PostgreSQL.
+    ORDERS_IN_CONTAINERS: Part(("apps/orders",), "orders", "servers", engine=True),
     "payments": Part(("apps/payments",), "payments", "servers"),
     "expiration": Part(("apps/expiration",), "expiration", "servers"),
+    "model": Part(("tests/model",), "", "servers"),
+    "images": Part(("deploy/images/tests",), "", "own servers", engine=True),
     "e2e": Part(("tests/e2e",), "", "up"),
 }
 
@@ -120,6 +136,7 @@ class TestRun:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.tally = Tally()
+        self.of_engine: dict[str, str] = {}
         _, cache = directories(os.environ)
         self.environment = dict(os.environ) | {
             "TICKETING_CACHE": str(cache),
@@ -127,8 +144,13 @@ class TestRun:
             "PYTHONUNBUFFERED": "1",
         }
 
-    def run_part(self, name: str, environment: Mapping[str, str]) -> None:
+    def run_part(self, name: str, environment: dict[str, str]) -> None:
         part = PARTS[name]
+        if part.engine:
+            environment = environment | self.of_engine
+        if name == ORDERS_IN_CONTAINERS:
+            # So that no test can pass on the stack's server instead.
+            environment = environment | {"DATABASE_URL": NOWHERE}
         paths = tuple(path for path in part.paths if (ROOT / path).exists())
         say(bold(f"\n== {name}: {' '.join(part.paths)}"))
         report = self.directory / f"{name}.xml"
@@ -137,7 +159,7 @@ class TestRun:
         done = subprocess.run(
             command,
             cwd=ROOT,
-            env=self.environment | dict(environment),
+            env=self.environment | environment,
             stdin=subprocess.DEVNULL,
             check=False,
         )
@@ -145,17 +167,17 @@ class TestRun:
 
     @contextmanager
     def running(
-        self, command: str, extra: Mapping[str, str], *names: str
+        self, command: str, extra: Mapping[str, str], *names: str, home: str = ""
     ) -> Iterator[dict[str, str]]:
         """Keep `deploy.local COMMAND` running on free ports; give what connects to it."""
-        home = self.directory / command
-        home.mkdir()
-        output = home / "output.log"
+        directory = self.directory / (home or command)
+        directory.mkdir()
+        output = directory / "output.log"
         taken: set[int] = set()
         for _ in NAMES:
             taken.add(find_free(taken))
         ports = {variable(name): str(port) for name, port in zip(NAMES, taken, strict=True)}
-        environment = self.environment | {"TICKETING_DIR": str(home), **ports, **extra}
+        environment = self.environment | {"TICKETING_DIR": str(directory), **ports, **extra}
         say(bold(f"\n== starting: {command}"))
         started = time.monotonic()
         with output.open("wb") as log:
@@ -168,18 +190,25 @@ class TestRun:
                 stderr=subprocess.STDOUT,
             )
         try:
-            wait_until_up(process, home, output)
+            wait_until_up(process, directory, output)
             say(f"up after {duration(time.monotonic() - started)}")
             yield environment | environment_of_tests(load(environment))
         finally:
-            process.terminate()
-            try:
-                process.wait(timeout=SECONDS_TO_STOP)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process, within=SECONDS_TO_STOP)
 
     def run(self, names: Sequence[str]) -> None:
+        """Run the named parts, with a Docker engine beside them if any of them needs one."""
+        if not any(PARTS[name].engine for name in names):
+            self.run_parts(names)
+            return
+        with engine.running(self.directory / "engine") as running:
+            self.of_engine = dict(running.environment)
+            if running.is_ours and ORDERS_IN_CONTAINERS in names:
+                _, cache = directories(os.environ)
+                self.of_engine["TICKETING_POSTGRES_IMAGE"] = engine.postgres_image(running, cache)
+            self.run_parts(names)
+
+    def run_parts(self, names: Sequence[str]) -> None:
         def needing(what: str) -> list[str]:
             return [name for name in PARTS if name in names and PARTS[name].needs == what]
 
@@ -193,6 +222,9 @@ class TestRun:
                     url = environment["DATABASE_URL"].rpartition("/")[0] + f"/{database}"
                     own = {"MONGODB_DATABASE": database, "DATABASE_URL": url}
                     self.run_part(name, environment | own)
+        for name in needing("own servers"):
+            with self.running("servers", {FOR_TESTS: "1"}, home=name) as environment:
+                self.run_part(name, environment)
         if parts := needing("up"):
             window = {"EXPIRATION_WINDOW_SECONDS": E2E_WINDOW}
             with self.running("up", window) as environment:
@@ -252,6 +284,11 @@ def wait_until_up(process: subprocess.Popen[bytes], home: Path, output: Path) ->
         time.sleep(0.1)
 
 
+def usual_parts() -> tuple[str, ...]:
+    """Return the parts that run when none is named: those that need no Docker engine."""
+    return tuple(name for name, part in PARTS.items() if not part.engine)
+
+
 def run(names: Sequence[str]) -> int:
     """Run the named parts, or all; return the exit status."""
     for name in names:
@@ -261,7 +298,7 @@ def run(names: Sequence[str]) -> int:
     directory = Path(tempfile.mkdtemp(prefix="ticketing-test-"))
     whole = TestRun(directory)
     try:
-        whole.run(names or tuple(PARTS))
+        whole.run(names or usual_parts())
     except CannotContinue as exc:
         say(f"ticketing: {exc}")
         whole.tally.failed += 1

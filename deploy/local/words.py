@@ -64,7 +64,7 @@ def web(service: str, *after: str) -> Entry:
                 *("--bind", f"127.0.0.1:{config.ports[f'{service}-web-metrics']}"),
                 # One process of threads: the pages wait for databases more than they compute.
                 *("--worker-class", "gthread", "--workers", "1", "--threads", "8"),
-                *("--graceful-timeout", "5", "--no-control-socket"),
+                *("--graceful-timeout", "5", "--keep-alive", "75", "--no-control-socket"),
             ),
             environment_of_service(config, service),
         )

@@ -122,3 +122,22 @@ def test_tests_can_reach_every_server(environ):
 
     assert {"MONGODB_URI", "DATABASE_URL", "REDIS_URL", "STRIPE_API_BASE"} <= set(environment)
     assert "DJANGO_SETTINGS_MODULE" not in environment
+
+
+def test_databases_get_the_sizes_that_the_environment_gives_them(environ):
+    usual = load(environ)
+    given = load(environ | {"MONGOD_CACHE_GB": "4", "POSTGRES_SHARED_BUFFERS": "2GB"})
+
+    assert (usual.sizes["MONGOD_CACHE_GB"], given.sizes["MONGOD_CACHE_GB"]) == ("0.5", "4")
+    assert usual.sizes["POSTGRES_SHARED_BUFFERS"] == "128MB"
+    assert given.sizes["POSTGRES_SHARED_BUFFERS"] == "2GB"
+
+
+def test_services_reach_a_server_through_what_stands_before_it(environ):
+    config = load(environ | {"KAFKA_FRONT_PORT": "20001"})
+
+    environment = environment_of_service(config, "orders")
+
+    assert environment["KAFKA_BOOTSTRAP_SERVERS"] == "127.0.0.1:20001"
+    assert config.ports["kafka"] != 20001
+    assert config.address("postgres") == f"127.0.0.1:{config.ports['postgres']}"

@@ -4,7 +4,7 @@ import pytest
 
 from deploy.local import testing
 from deploy.local.errors import CannotContinue
-from deploy.local.testing import PARTS, Tally, count
+from deploy.local.testing import PARTS, Tally, count, usual_parts
 
 REPORT = (
     '<testsuites><testsuite name="pytest" tests="10" failures="2" errors="1" skipped="1"/>'
@@ -50,3 +50,7 @@ def test_every_service_has_a_part():
     services = {part.service for part in PARTS.values()}
 
     assert {"auth", "tickets", "orders", "payments", "expiration"} <= services
+
+
+def test_parts_that_need_an_engine_run_when_they_are_named():
+    assert set(PARTS) - set(usual_parts()) == {"images", "orders-containers"}
