@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from apps.outbox.events import record_name
+from apps.outbox.registration import subjects
+from apps.outbox.registry import subject_of
 from apps.outbox.testing.contracts import assert_event_matches_schema, list_incompatibilities
 from tests.contract.catalogue import (
     PUBLISHED,
@@ -52,6 +55,13 @@ def test_event_type_names_service_subject_action_and_version(event: type) -> Non
 @each_published
 def test_event_goes_to_a_topic_that_create_topics_makes(event: type) -> None:
     assert event.topic in {topic.name for topic in TOPICS}
+
+
+@each_published
+def test_schema_is_registered_for_the_topic_of_its_event(event: type) -> None:
+    registered = {subject for subject, _ in subjects()}
+
+    assert subject_of(event.topic, record_name(event)) in registered
 
 
 @each_published

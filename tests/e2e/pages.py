@@ -21,6 +21,16 @@ def alert(page: Page, words: str) -> None:
     expect(page.get_by_text(words).first).to_be_visible(timeout=PATIENCE_MS)
 
 
+def told_at(page: Page, address: str, words: str) -> None:
+    """Open a page again and again until it says this: a settled order does not refresh itself."""
+
+    def told() -> bool:
+        page.goto(address)
+        return page.get_by_text(words).first.is_visible()
+
+    eventually(told, what=f"{address} to say {words!r}")
+
+
 def sign_up(page: Page) -> str:
     page.goto("/auth/signup/")
     return fill_sign_up(page)

@@ -66,6 +66,7 @@ def test_events_of_one_order_lie_on_their_topic_in_the_order_of_their_versions(
     order = buyer.reserve(seller.list_ticket()["id"])
     buyer.pay(order["id"])
     topics.wait_for(order["id"], "ticketing.orders.order.completed.v1")
+    topics.wait_for(order["id"], "ticketing.payments.payment.succeeded.v1")
 
     for topic in ("ticketing.orders", "ticketing.payments"):
         versions = [

@@ -87,6 +87,26 @@ def test_reservation_that_is_not_paid_ends_before_the_buyers_eyes(new_page) -> N
     expect(buyer.get_by_role("button", name="Reserve this ticket")).to_be_visible()
 
 
+def test_payment_is_confirmed_at_the_bank_after_it_was_refused_there_once(new_page) -> None:
+    title = list_ticket(new_page)
+    buyer = new_page()
+    pages.sign_up(buyer)
+    pages.find(buyer, title)
+    pages.reserve(buyer)
+
+    pages.open_payment(buyer)
+    pages.pay(buyer, "3184")
+    pages.heading(buyer, "Is this payment yours?")
+    buyer.get_by_role("button", name="No, refuse it").click()
+    pages.alert(buyer, "Your payment did not go through.")
+    pages.open_payment(buyer)
+    pages.pay(buyer, "3184")
+    pages.heading(buyer, "Is this payment yours?")
+    buyer.get_by_role("button", name="Yes, confirm it").click()
+
+    pages.heading(buyer, "The ticket is yours")
+
+
 def test_declined_card_is_explained_and_a_good_one_buys_the_ticket(new_page) -> None:
     title = list_ticket(new_page)
     buyer = new_page()

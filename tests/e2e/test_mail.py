@@ -36,6 +36,8 @@ def test_a_buyer_gets_a_mail_of_the_reservation_and_one_with_the_ticket(
 ) -> None:
     ticket = seller.list_ticket()
     order = buyer.reserve(ticket["id"])
+    # A mail written after the order was paid would not say that it is to be paid.
+    eventually(lambda: mailbox(buyer), what="the mail of the reservation")
     buyer.pay(order["id"])
 
     eventually(lambda: len(mailbox(buyer)) == 2, what="both mails")

@@ -44,13 +44,11 @@ def test_staff_give_a_part_back_and_then_the_rest_which_frees_the_ticket(
 
     part = Decimal("12.50")
     give_back(staff, payment, part, "The first act was cut.")
-    buyer.goto(order_address)
-    pages.alert(buyer, f"${part:.2f} went back to you")
+    pages.told_at(buyer, order_address, f"${part:.2f} went back to you")
     pages.heading(buyer, "The ticket is yours")
 
     give_back(staff, payment, PRICE - part, "The second act, too.")
-    buyer.goto(order_address)
-    pages.heading(buyer, "The order was refunded")
+    pages.told_at(buyer, order_address, "The order was refunded")
 
     pages.sign_up(other)
     other.goto(ticket_address)
