@@ -1,0 +1,1 @@
+"""The images that are not the services' own, and how images are built where none can be pulled."""
