@@ -1,0 +1,1 @@
+"""Kubernetes: the manifests, and the tests that hold them against the code."""
