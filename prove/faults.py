@@ -1,0 +1,266 @@
+"""What is broken, and in which order: chosen by the seed, each kind alone first, then mixed."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+
+import httpx
+import redis
+from confluent_kafka import Producer
+
+from prove.proxy import Mode
+from prove.world import World
+
+WEBS = ("auth-web", "tickets-web", "orders-web", "payments-web", "expiration-web")
+RELAYS = ("auth-relay", "tickets-relay", "payments-relay", "expiration-relay")
+CONSUMERS = (
+    *("auth-consumer", "tickets-consumer", "orders-consumer"),
+    *("payments-consumer", "expiration-consumer"),
+)
+OTHERS = (
+    *("orders-raw", "payments-settler", "auth-mailer"),
+    *("expiration-worker", "expiration-beat"),
+)
+PROCESSES = (*RELAYS, *CONSUMERS, *OTHERS, *WEBS)
+SERVERS = ("mongod", "postgres", "kafka", "connect", "registry", "redis", "provider", "gateway")
+LINKS = ("mongod", "postgres", "kafka", "redis", "registry", "provider")
+PROVIDER_FAULTS = (
+    *("timeout_before", "timeout_after", "error_before", "error_after"),
+    *("drop_webhook", "double_webhook", "reorder_webhook"),
+)
+POISONED = (
+    *("ticketing.orders", "ticketing.tickets", "ticketing.payments", "ticketing.expiration"),
+    "ticketing.orders.raw",
+)
+# The longest lease of the system is that of the relays, 5 s; a consumer group gives up a member
+# after 10 s or so (apps/outbox/membership.py, apps/outbox/kafka.py).
+LONGER_THAN_LEASES = 13.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """Something to break.
+
+    Args:
+        kind: kill, stop, down, wipe, cut, slow, stall, provider, poison or twin.
+        targets: processes, servers, links, kinds of the provider's faults, or topics.
+        seconds: how long it lasts; 0 for what only happens.
+    """
+
+    kind: str
+    targets: tuple[str, ...]
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        lasting = f" for {self.seconds:.0f} s" if self.seconds else ""
+        return f"{self.kind} {', '.join(self.targets)}{lasting}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A fault that was done: from when to when, in seconds since 1970."""
+
+    fault: Fault
+    began: float
+    ended: float
+    is_mixed: bool
+
+
+@dataclass
+class Breaker:
+    """Does the faults, one after the other.
+
+    Args:
+        world: what is broken.
+        chance: the seed's.
+    """
+
+    world: World
+    chance: random.Random
+    done: list[Done] = field(default_factory=list)
+    planted: list[tuple[str, str]] = field(default_factory=list)
+    """Topic and event id of each poison record."""
+
+    def do(self, fault: Fault, wait: Callable[[float], object], *, mixed: bool = False) -> None:
+        """Break it, keep it broken, and mend it."""
+        began = time.time()
+        action: Callable[[Fault], Iterator[None]] = getattr(self, f"_{fault.kind}")
+        for _ in action(fault):
+            wait(fault.seconds)
+        self.done.append(Done(fault=fault, began=began, ended=time.time(), is_mixed=mixed))
+
+    def _kill(self, fault: Fault) -> Iterator[None]:
+        for name in fault.targets:
+            self.world.send(name, signal.SIGKILL)
+        yield
+
+    def _stop(self, fault: Fault) -> Iterator[None]:
+        for name in fault.targets:
+            self.world.send(name, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for name in fault.targets:
+                self.world.send(name, signal.SIGCONT)
+
+    def _down(self, fault: Fault) -> Iterator[None]:
+        """Take servers away without a warning, and keep them away."""
+        supervisor = self.world.supervisor
+        for name in fault.targets:
+            self.world.send(name, signal.SIGKILL)
+        try:
+            supervisor.stop(fault.targets)
+            yield
+        finally:
+            for name in fault.targets:
+                supervisor.start(name)
+
+    def _wipe(self, _fault: Fault) -> Iterator[None]:
+        with closing(redis.Redis(port=self.world.direct.ports["redis"])) as client:
+            when_there(client.flushall)
+        yield
+
+    def _cut(self, fault: Fault) -> Iterator[None]:
+        yield from self._disturb(fault, Mode.CUT)
+
+    def _slow(self, fault: Fault) -> Iterator[None]:
+        yield from self._disturb(fault, Mode.SLOW)
+
+    def _stall(self, fault: Fault) -> Iterator[None]:
+        yield from self._disturb(fault, Mode.STALLED)
+
+    def _disturb(self, fault: Fault, mode: Mode) -> Iterator[None]:
+        for name in fault.targets:
+            self.world.links.switch(name, mode)
+        try:
+            yield
+        finally:
+            for name in fault.targets:
+                # What hung in a half-open connection is lost with it, as behind a dead router.
+                if mode is Mode.STALLED:
+                    self.world.links.switch(name, Mode.CUT)
+                self.world.links.switch(name, Mode.OPEN)
+
+    def _provider(self, fault: Fault) -> Iterator[None]:
+        config = self.world.direct
+        url = f"http://{config.address('provider')}/_sandbox/faults"
+        headers = {"Authorization": f"Bearer {config.secrets['STRIPE_KEY']}"}
+        for kind in fault.targets:
+            seconds = self.chance.uniform(0.5, 3.0)
+            order = {"kind": kind, "times": 3, "seconds": seconds}
+            when_there(partial(httpx.post, url, json=order, headers=headers))
+        yield
+        when_there(partial(httpx.delete, url, headers=headers))
+
+    def _poison(self, fault: Fault) -> Iterator[None]:
+        """Put records on topics that are no events: bytes, and an unknown schema's id."""
+        config = self.world.direct
+        producer = Producer({"bootstrap.servers": config.address("kafka"), "log_level": 0})
+        for topic in fault.targets:
+            event_id = str(uuid.UUID(int=self.chance.getrandbits(128), version=4))
+            value = self.chance.choice((b"\xff\xfe no event", b"\x00\x7f\xff\xff\xff body", b""))
+            headers: dict[str, str | bytes | None] = {"ce_id": event_id, "id": event_id}
+            producer.produce(topic, key=event_id.encode(), value=value, headers=headers)
+            self.planted.append((topic, event_id))
+        if producer.flush(PATIENCE_SECONDS):
+            raise RuntimeError("Kafka did not take the poison.")
+        yield
+
+    def _twin(self, fault: Fault) -> Iterator[None]:
+        for name in fault.targets:
+            self.world.start_twin(name)
+        try:
+            yield
+        finally:
+            self.world.end_twins()
+
+
+KILLED_TOGETHER = 3
+PATIENCE_SECONDS = 120.0
+TWINS = (
+    *("tickets-relay", "payments-relay", "orders-consumer", "payments-consumer"),
+    *("orders-raw", "payments-settler", "expiration-worker", "expiration-beat"),
+)
+
+
+def alone(chance: random.Random, *, whole: bool) -> list[Fault]:
+    """Return the kinds one by one.
+
+    Args:
+        chance: the seed's.
+        whole: every target by itself; else a choice that fits into minutes.
+    """
+    killed: list[tuple[str, ...]] = [PROCESSES[i::KILLED_TOGETHER] for i in range(KILLED_TOGETHER)]
+    stopped: list[tuple[str, ...]] = [
+        (*RELAYS, "orders-raw", "expiration-worker"),
+        (*CONSUMERS, "payments-settler"),
+    ]
+    if whole:
+        killed = stopped = [(name,) for name in PROCESSES]
+    faults = [Fault(kind="kill", targets=names, seconds=2) for names in killed]
+    faults += [Fault(kind="stop", targets=names, seconds=LONGER_THAN_LEASES) for names in stopped]
+    faults += [Fault(kind="kill", targets=(name,), seconds=4) for name in SERVERS]
+    faults += [
+        Fault(kind="down", targets=(name,), seconds=chance.uniform(4, 8))
+        for name in ("kafka", "connect", "registry", "redis")
+    ]
+    faults.append(Fault(kind="wipe", targets=("redis",), seconds=1))
+    ways = [(kind, name) for kind in ("cut", "slow", "stall") for name in LINKS]
+    for kind, name in ways if whole else chance.sample(ways, 6):
+        faults.append(Fault(kind=kind, targets=(name,), seconds=chance.uniform(3, 6)))
+    faults += [
+        Fault(kind="provider", targets=tuple(each), seconds=6)
+        for each in (PROVIDER_FAULTS[:4], PROVIDER_FAULTS[4:])
+    ]
+    faults.append(Fault(kind="poison", targets=POISONED, seconds=2))
+    faults.append(Fault(kind="twin", targets=TWINS, seconds=12))
+    chance.shuffle(faults)
+    return faults
+
+
+def mixed(chance: random.Random) -> Iterator[Fault]:
+    """Yield faults without an end, of all kinds."""
+    while True:
+        kind = chance.choices(
+            ("kill", "stop", "down", "wipe", "cut", "slow", "stall", "provider", "poison", "twin"),
+            (30, 10, 10, 2, 8, 4, 8, 12, 4, 6),
+        )[0]
+        pools = {
+            "kill": (*PROCESSES, *SERVERS),
+            "stop": PROCESSES,
+            "down": SERVERS[:-1],
+            "wipe": ("redis",),
+            "provider": PROVIDER_FAULTS,
+            "poison": POISONED,
+            "twin": tuple(name for name in PROCESSES if name not in WEBS),
+        }
+        pool = pools.get(kind, LINKS)
+        count = min(chance.choice((1, 1, 2, 3)), len(pool))
+        seconds = {
+            "kill": chance.uniform(0, 2),
+            "stop": LONGER_THAN_LEASES,
+            "wipe": 0.0,
+            "poison": 0.0,
+        }.get(kind, chance.uniform(2, 8))
+        yield Fault(kind=kind, targets=tuple(chance.sample(pool, count)), seconds=seconds)
+
+
+def when_there(action: Callable[[], object]) -> None:
+    """Do it as soon as the server that it needs is back from the fault before."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            action()
+        except (httpx.HTTPError, redis.RedisError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+        else:
+            return

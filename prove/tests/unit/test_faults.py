@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import random
+from itertools import islice
+
+from prove.faults import LINKS, LONGER_THAN_LEASES, PROCESSES, SERVERS, alone, mixed
+from prove.report import MEANINGS
+
+
+def test_seed_repeats_the_choices() -> None:
+    first, second = random.Random(7), random.Random(7)
+
+    assert alone(first, whole=False) == alone(second, whole=False)
+    assert list(islice(mixed(first), 50)) == list(islice(mixed(second), 50))
+
+
+def test_short_run_has_every_kind_and_every_process_and_server() -> None:
+    faults = alone(random.Random(7), whole=False)
+
+    assert {fault.kind for fault in faults} >= MEANINGS.keys() - {"cut", "slow", "stall"}
+    killed = {name for fault in faults if fault.kind == "kill" for name in fault.targets}
+    assert killed == {*PROCESSES, *SERVERS}
+
+
+def test_long_run_has_every_process_stopped_and_every_link_disturbed() -> None:
+    faults = alone(random.Random(7), whole=True)
+
+    stopped = {name for fault in faults if fault.kind == "stop" for name in fault.targets}
+    assert stopped == set(PROCESSES)
+    ways = {(fault.kind, *fault.targets) for fault in faults}
+    assert ways >= {(kind, name) for kind in ("cut", "slow", "stall") for name in LINKS}
+
+
+def test_process_is_stopped_for_longer_than_any_lease() -> None:
+    faults = [*alone(random.Random(7), whole=True), *islice(mixed(random.Random(7)), 200)]
+
+    assert all(fault.seconds >= LONGER_THAN_LEASES for fault in faults if fault.kind == "stop")
+
+
+def test_mixed_faults_are_of_every_kind() -> None:
+    assert {fault.kind for fault in islice(mixed(random.Random(7)), 1000)} == MEANINGS.keys()

@@ -1,0 +1,161 @@
+"""The system under proof: a stack of its own, with a proxy before each server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from deploy.local.config import ROOT, SERVICES, Config, directories, load
+from deploy.local.ending import end
+from deploy.local.entries import Launch, environment_of_service
+from deploy.local.ports import FRONTED, NAMES, find_free, front_variable, variable
+from deploy.local.stack import STACK
+from deploy.local.supervision import Supervisor
+from deploy.local.testing import SECONDS_TO_STOP, wait_until_up
+from prove import proxy
+from prove.proxy import Proxy
+
+# Long enough to pay even behind a slow link, short enough to wait for its end.
+WINDOW_SECONDS = 25
+
+
+@dataclass
+class World:
+    """What the run can reach of the running system.
+
+    Args:
+        config: of its stack.
+        direct: the same, past the proxies: whoever checks is not disturbed.
+        environ: what its processes inherit.
+    """
+
+    config: Config
+    direct: Config
+    environ: Mapping[str, str]
+    links: Proxy
+    extra: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def supervisor(self) -> Supervisor:
+        return Supervisor(self.config)
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """The names of all that run all the time."""
+        return tuple(entry.name for entry in STACK if not entry.once)
+
+    def pid_of(self, name: str) -> int:
+        """Return the id of a process, 0 while it is down."""
+        return int(self.supervisor.infos()[name]["pid"])
+
+    def send(self, name: str, number: signal.Signals) -> list[int]:
+        """Send a signal to a process and all below it; return whom it was sent to."""
+        pid = self.pid_of(name)
+        if not pid:
+            return []
+        reached = []
+        with suppress(psutil.NoSuchProcess):
+            parent = psutil.Process(pid)
+            for member in (parent, *parent.children(recursive=True)):
+                with suppress(psutil.NoSuchProcess):
+                    member.send_signal(number)
+                    reached.append(member.pid)
+        return reached
+
+    def start_twin(self, name: str) -> None:
+        """Start a second process of a kind, as somebody does by mistake."""
+        entry = next(entry for entry in STACK if entry.name == name)
+        launch: Launch = entry.program.launch(self.config)
+        # It has the name's settings, but not its port for metrics, on which the first one listens.
+        environment = {**launch.environment, "METRICS_ADDRESS": ""}
+        log = (self.config.logs / f"{name}-twin.log").open("ab")
+        with log:
+            process = subprocess.Popen(
+                launch.command,
+                cwd=launch.directory,
+                env={**self.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.extra.append(process)
+
+    def end_twins(self) -> None:
+        for process in self.extra:
+            process.kill()
+            process.wait()
+        self.extra.clear()
+
+    def environment_of(self, service: str) -> dict[str, str]:
+        """Return what a management command of a service runs with, past the proxies."""
+        return {**self.environ, **environment_of_service(self.direct, service)}
+
+
+@contextmanager
+def running(report: Path) -> Iterator[World]:
+    """Keep a stack running on free ports, thrown away afterwards unless the run failed.
+
+    Args:
+        report: where the logs of a failed run go.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="ticketing-prove-"))
+    _, cache = directories(os.environ)
+    taken: set[int] = set()
+    for _ in (*NAMES, *FRONTED):
+        taken.add(find_free(taken))
+    free = iter(sorted(taken))
+    ports = {variable(name): str(next(free)) for name in NAMES}
+    fronts = {front_variable(name): str(next(free)) for name in FRONTED}
+    environ = dict(os.environ) | ports
+    environ |= {
+        "TICKETING_DIR": str(directory),
+        "TICKETING_CACHE": str(cache),
+        "EXPIRATION_WINDOW_SECONDS": str(WINDOW_SECONDS),
+        "THROTTLE_SIGNUP": "100000/min",
+        "THROTTLE_SIGNIN": "100000/min",
+    }
+    direct = load(environ)
+    environ |= fronts
+    config = load(environ)
+    ways = {name: (config.fronts[name], config.ports[name]) for name in FRONTED}
+    output = directory / "output.log"
+    with proxy.running(ways) as links:
+        with output.open("wb") as log:
+            process = subprocess.Popen(
+                # Whoever is killed with kill -9, the kernel ends what stood below.
+                [
+                    *("setpriv", "--pdeathsig", "TERM", "--"),
+                    *(sys.executable, "-m", "deploy.local", "up"),
+                ],
+                cwd=ROOT,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        world = World(config=config, direct=direct, environ=environ, links=links)
+        try:
+            wait_until_up(process, directory, output)
+            yield world
+        except BaseException:
+            shutil.copytree(config.logs, report / "logs", dirs_exist_ok=True)
+            shutil.copy(output, report / "logs" / "output.log")
+            raise
+        finally:
+            world.end_twins()
+            end(process, within=SECONDS_TO_STOP)
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+__all__ = ("SERVICES", "WINDOW_SECONDS", "World", "running")
