@@ -38,6 +38,7 @@ examples:
   python -m bench report                         tables and pictures out of the raw numbers
   make run EXPIRATION_WINDOW_SECONDS=5           in one terminal, and in another:
   python -m bench expiry                         how late a reservation ends
+  python -m bench rush                           200 buyers, 100 tickets: nothing sold twice
 """
 
 
@@ -48,7 +49,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", choices=[*BENCHMARKS, "all", "report", "expiry"])
+    parser.add_argument("what", choices=[*BENCHMARKS, "all", "report", "expiry", "rush"])
     parser.add_argument("--events", type=int, help="in a drain (default: 200000)")
     parser.add_argument("--keys", type=int, help="that they are spread over (default: 5000)")
     parser.add_argument("--repeat", type=int, help="times (default: 3)")
@@ -57,6 +58,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="with small numbers")
     parser.add_argument("--running", action="store_true", help="use the stack that runs already")
     parser.add_argument("--out", type=Path, help=f"where to write (default: {RESULTS.name}/)")
+    parser.add_argument("--buyers", type=int, default=200, help="of rush")
+    parser.add_argument("--attempts", type=int, default=10_000, help="of rush, by all of them")
+    parser.add_argument("--seed", type=int, default=1, help="of rush")
     parser.add_argument("--orders", type=int, default=10, help="of expiry, in each half")
     return parser.parse_args(arguments)
 
@@ -79,6 +83,10 @@ def main(arguments: Sequence[str]) -> int:
         from bench import expiry  # noqa: PLC0415 (it needs a running stack, and pages' libraries)
 
         return expiry.run(options.orders)
+    if options.what == "rush":
+        from bench import rush  # noqa: PLC0415 (the same)
+
+        return rush.run(options.buyers, options.attempts, options.seed)
     names = list(BENCHMARKS) if options.what == "all" else [options.what]
     directory = options.out or (None if options.quick else RESULTS)
     missed = 0

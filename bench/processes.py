@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local.config import ROOT
+from deploy.local.ending import end
 from deploy.local.output import last_lines
 
 SECONDS_TO_STOP = 30
@@ -40,12 +41,7 @@ class Started:
             raise Failed(f"{self.name} ended with status {self.process.returncode}:\n{lines}")
 
     def stop(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(SECONDS_TO_STOP)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        end(self.process, within=SECONDS_TO_STOP)
 
 
 class Processes:
