@@ -2,12 +2,12 @@
 # Settings are given in the environment or after the command: make run PORT=8080.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv run servers status logs stop reset test check bench lock manage
+.PHONY: help venv run servers status logs stop reset test images check audit drill bench prove lock manage
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 LOCAL := $(BIN)/python -m deploy.local
-LOCK := pyproject.toml --universal --generate-hashes --no-header --no-emit-index-url
+LOCK := pyproject.toml --universal --generate-hashes --no-header --no-emit-index-url --no-strip-extras
 
 help: ## show these commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -36,15 +36,28 @@ manage: .venv/.local ## run a management command: make manage S=orders C="showmi
 test: .venv/.dev ## run all tests on servers of their own: make test, make test PARTS="orders e2e"
 	@exec $(LOCAL) test $(PARTS)
 
+images: .venv/.dev ## build the images, try every process in a container, and orders on Testcontainers (needs Docker, or root on Debian)
+	@exec $(LOCAL) test images orders-containers
+
 bench: .venv/.dev ## measure the outbox against its references: make bench, make bench B="relay --repeat 5"
 	@exec $(BIN)/python -m bench $(or $(B),all)
 
-check: .venv/.dev ## format, lint, types, imports, migrations, schemas
+prove: .venv/.dev ## break the running system in every way and check every promise (SEED=7, LONG=1)
+	@exec $(BIN)/python -m prove $(if $(SEED),--seed $(SEED)) $(if $(LONG),--long) $(PROVE)
+
+check: .venv/.dev ## format, lint, types, imports, Dockerfiles, migrations, schemas
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/hadolint Dockerfile deploy/images/*/Dockerfile
 	@$(LOCAL) check
+
+audit: .venv/.dev ## compare the locked packages with the known holes (asks PyPI's and OSV's database)
+	@exec $(BIN)/uvx pip-audit --strict --disable-pip --require-hashes -r requirements/base.txt
+
+drill: .venv/.local ## lose every store of a stack of its own, restore a backup, prove what is left (some ten minutes)
+	@exec $(BIN)/python -m deploy.drill
 
 venv: .venv/.dev ## make the virtual environment with everything that development needs
 
