@@ -10,7 +10,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from confluent_kafka import KafkaException
@@ -36,12 +36,8 @@ from .topics import retry_topic
 MOST_BLOCKED = 1000
 # MongoDB takes a partial index only for a query on its first column.
 WAITING: dict[str, Any] = {"state": OutboxEvent.State.PENDING, "slot__gte": 0}
-BLOCKED: dict[str, Any] = {
-    "state": OutboxEvent.State.PENDING,
-    "attempts__gt": 0,
-    "occurred_at__gt": datetime(1970, 1, 1, tzinfo=UTC),
-}
-DEAD: dict[str, Any] = {"state": OutboxEvent.State.DEAD, "topic__gte": ""}
+BLOCKED: dict[str, Any] = {"state": OutboxEvent.State.PENDING, "attempts__gt": 0}
+DEAD: dict[str, Any] = {"state": OutboxEvent.State.DEAD, "attempts__gt": 0}
 UNDECIDED = (DeadLetter.State.OPEN, DeadLetter.State.REQUESTED)
 
 

@@ -40,6 +40,7 @@ def a_row(key=None, version=1, *, state="pending", age=0.0, **fields):
         "occurred_at": occurred_at,
         "due_at": occurred_at,
         "state": state,
+        "attempts": int(state == "dead"),
         "published_at": occurred_at if state == "published" else None,
     }
     return OutboxEvent.objects.create(**known | fields)

@@ -181,7 +181,18 @@ def test_rows_that_wait_are_not_read_to_find_the_blocked_keys_among_them():
 
     plan = status.blocked_rows().order_by("occurred_at")[:10].explain()
 
-    assert "outbox_event_blocked" in plan
+    assert "outbox_event_failed" in plan
+    assert "Sort Key" not in plan
+    assert '"SORT"' not in plan
+
+
+def test_dead_rows_are_found_without_reading_the_others():
+    many_rows(state="published")
+    a_row(state="dead")
+
+    plan = OutboxEvent.objects.filter(**status.DEAD).order_by("occurred_at")[:10].explain()
+
+    assert "outbox_event_failed" in plan
     assert "Sort Key" not in plan
     assert '"SORT"' not in plan
 

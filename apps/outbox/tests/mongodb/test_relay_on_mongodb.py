@@ -74,3 +74,9 @@ def test_batch_takes_a_handful_of_commands_and_few_bytes(sending, database, prof
         {"ts": {"$gt": since}, "o.applyOps.ns": f"{database.name}.outbox_event"}
     )
     assert sum(len(bson.encode(each)) for each in marks) <= 2 * ROWS * OPLOG_BYTES_A_MARK
+
+
+def test_rows_are_in_no_index_more_than_needed_since_each_costs_every_mark(database):
+    assert set(database["outbox_event"].index_information()) == {
+        *("_id_", "outbox_event_version", "outbox_event_waiting", "outbox_event_failed"),
+    }
