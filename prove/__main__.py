@@ -68,9 +68,9 @@ def prove(arguments: Sequence[str]) -> int:
     files = report.write(outcome, options.report)
     print(f"\n{report.for_terminal(outcome)}\n")
     say(f"report: {', '.join(map(str, files))}")
-    if outcome.violations:
+    if outcome.verdict.violations:
         print(f"A rule was broken. The logs: {options.report / 'logs'}. Again: SEED={seed}")
-    return 1 if outcome.violations else 0
+    return 1 if outcome.verdict.violations else 0
 
 
 if __name__ == "__main__":

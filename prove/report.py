@@ -113,7 +113,7 @@ FAULT_HEAD = ("fault", "times", "seconds", "answers/s", "failed", "p50 ms", "p95
 def fact_rows(outcome: Outcome) -> list[Row]:
     told = Counter((each.what, each.status) for each in outcome.told)
     targets = sum(len(done.fault.targets) for done in outcome.done)
-    again = outcome.counts["sent again"]
+    again = outcome.verdict.counts["sent again"]
     return [
         ("seed", f"{outcome.seed}"),
         ("load and faults", f"{outcome.ended - outcome.began:.0f} s"),
@@ -126,19 +126,21 @@ def fact_rows(outcome: Outcome) -> list[Row]:
         ("cancelled (204)", f"{told['cancel', 204]:,}"),
         ("faults", f"{len(outcome.done):,}, on {targets:,} targets"),
         ("restarts of processes", f"{sum(outcome.restarts.values()):,}"),
-        ("events", f"{outcome.counts['events']:,}"),
+        ("events", f"{outcome.verdict.counts['events']:,}"),
         ("records sent again", f"{again:,}"),
-        ("effects in consumers", f"{outcome.counts['effects']:,}"),
+        ("effects in consumers", f"{outcome.verdict.counts['effects']:,}"),
         (
             "every rule held",
-            "never" if outcome.rest is None else f"{outcome.rest:.0f} s after the last fault",
+            "never"
+            if outcome.verdict.rest is None
+            else f"{outcome.verdict.rest:.0f} s after the last fault",
         ),
-        ("violations", f"{len(outcome.violations):,}"),
+        ("violations", f"{len(outcome.verdict.violations):,}"),
     ]
 
 
 def rule_rows(outcome: Outcome) -> list[Row]:
-    broken = Counter(violation.rule for violation in outcome.violations)
+    broken = Counter(violation.rule for violation in outcome.verdict.violations)
     rows: list[Row] = [(name, meaning, f"{broken.pop(name, 0)}") for name, meaning in RULES.items()]
     rows.append(
         (
@@ -169,7 +171,7 @@ def for_terminal(outcome: Outcome) -> str:
         as_text(("", ""), fact_rows(outcome)),
         as_text(FAULT_HEAD, fault_rows(outcome)),
         as_text(("rule", "", "broken"), rule_rows(outcome)),
-        *map(str, outcome.violations[:30]),
+        *map(str, outcome.verdict.violations[:30]),
     ]
     return "\n\n".join(parts[:3]) + "\n\n" + "\n".join(parts[3:])
 
@@ -193,7 +195,7 @@ def write(outcome: Outcome, directory: Path) -> list[Path]:
                 as_markdown(("fault", "what was done"), kinds),
                 "## Rules",
                 as_markdown(("rule", "", "broken"), rule_rows(outcome)),
-                *(f"- {violation}" for violation in outcome.violations),
+                *(f"- {violation}" for violation in outcome.verdict.violations),
             )
         )
         + "\n",

@@ -26,6 +26,8 @@ SECONDS_TO_COME_UP = 300
 SECONDS_TO_STOP = 60
 # Long enough to pay in a browser, short enough to wait for a reservation's end.
 E2E_WINDOW = "20"
+# Twenty containers on two cores take their time.
+CONTAINERS_WINDOW = "60"
 # What `make check` asks of each service, and of the schemas, which all of them share.
 CHECKS = (
     ("makemigrations", "--check", "--dry-run"),
@@ -223,7 +225,8 @@ class TestRun:
                     own = {"MONGODB_DATABASE": database, "DATABASE_URL": url}
                     self.run_part(name, environment | own)
         for name in needing("own servers"):
-            with self.running("servers", {FOR_TESTS: "1"}, home=name) as environment:
+            extra = {FOR_TESTS: "1", "EXPIRATION_WINDOW_SECONDS": CONTAINERS_WINDOW}
+            with self.running("servers", extra, home=name) as environment:
                 self.run_part(name, environment)
         if parts := needing("up"):
             window = {"EXPIRATION_WINDOW_SECONDS": E2E_WINDOW}

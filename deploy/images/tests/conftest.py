@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from deploy.images.engine import Engine, build_services
-from deploy.images.tests.containers import PROCESSES, Containers, gateway, run_all
+from deploy.images.tests.containers import PROCESSES, Containers, Gateway, gateway, run_all
 from deploy.local.config import directories, load
 
 
@@ -23,14 +23,19 @@ def images(engine) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="session")
-def containers(engine, images) -> Iterator[Containers]:
+def front() -> Iterator[Gateway]:
+    """Keep the gateway running."""
+    with gateway(load()) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def containers(engine, images, front) -> Iterator[Containers]:
     """Start every process in a container, on the servers that the part was given."""
-    config = load()
-    every = Containers(engine, images[0], config)
-    with gateway(config):
-        try:
-            run_all(every)
-            yield every
-        finally:
-            for entry in PROCESSES:
-                engine.docker("rm", "--force", "--volumes", every.name(entry))
+    every = Containers(engine, images[0], front.config)
+    try:
+        run_all(every)
+        yield every
+    finally:
+        for entry in PROCESSES:
+            engine.docker("rm", "--force", "--volumes", every.name(entry))

@@ -7,14 +7,18 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+
+import httpx
 
 from deploy.images.engine import Engine
 from deploy.local import probes, servers
 from deploy.local.config import Config
 from deploy.local.entries import Entry
-from deploy.local.stack import SERVERS_ALONE, STACK
+from deploy.local.gateway import caddyfile
+from deploy.local.ports import find_free
+from deploy.local.stack import SERVERS_ALONE, STACK, WEBS
 
 SERVERS = (*SERVERS_ALONE, "gateway")
 PROCESSES = tuple(each for each in STACK if each.name not in SERVERS and not each.once)
@@ -53,6 +57,13 @@ class Containers:
     def name(self, entry: Entry) -> str:
         return f"ticketing-test-{entry.name}"
 
+    def replacement(self, entry: Entry) -> Containers:
+        """Return the same, but for new ports of one process: those of who takes its place."""
+        ports = dict(self.config.ports)
+        for name in {entry.name, f"{entry.name}-metrics"} & ports.keys():
+            ports[name] = find_free(ports.values())
+        return replace(self, config=replace(self.config, ports=ports))
+
     def do(self, entry: Entry) -> str:
         """Run a one-shot to its end and return what it printed."""
         return self.engine.docker("run", "--rm", *self.options(entry))
@@ -74,17 +85,82 @@ class Containers:
             assert time.monotonic() < deadline, f"{entry.name} is {health}:\n{self.logs(entry)}"
             time.sleep(0.5)
 
+    def wait_until_ready(self, entry: Entry) -> None:
+        """Ask its probe of readiness, as Kubernetes does before it counts on a process."""
+        address = f"http://127.0.0.1:{self.config.ports[f'{entry.name}-metrics']}/readyz"
+        deadline = time.monotonic() + SECONDS_TO_BE_HEALTHY
+        while True:
+            with suppress(httpx.TransportError):
+                if httpx.get(address, timeout=20).is_success:
+                    return
+            assert time.monotonic() < deadline, f"{entry.name}:\n{self.logs(entry)}"
+            time.sleep(0.2)
+
     def stop(self, entry: Entry) -> float:
         """Ask a process to stop as an orchestrator does; return after how many seconds it ended."""
         started = time.monotonic()
         self.engine.docker("stop", f"--time={GRACE_SECONDS}", self.name(entry))
         return time.monotonic() - started
 
+    def roll(self, entry: Entry, front: Gateway) -> Containers:
+        """Put a new process in the place of a running one, without a gap between them.
+
+        Returns: the containers with the new one's ports.
+        """
+        name, old = self.name(entry), f"{self.name(entry)}-old"
+        new = self.replacement(entry)
+        self.engine.docker("rename", name, old)
+        new.start(entry)
+        new.wait_until_ready(entry)
+        if entry.name in WEBS:
+            front.turn_to(new.config)
+        self.engine.docker("stop", f"--time={GRACE_SECONDS}", old)
+        code = self.engine.docker("inspect", "--format", "{{.State.ExitCode}}", old).strip()
+        assert code == "0", f"{entry.name} ended with {code}"
+        self.engine.docker("rm", "--volumes", old)
+        return new
+
+
+@dataclass
+class Gateway:
+    """The local stack's gateway, which can be told of new addresses while it works.
+
+    As an ingress is told of a service's endpoints: what is under way goes on at the old ones.
+    """
+
+    config: Config
+
+    @property
+    def admin(self) -> str:
+        return f"unix/{self.config.run / 'gateway.sock'}"
+
+    def write(self) -> None:
+        text = caddyfile(self.config)
+        for stays, changes in (
+            ("admin off", f"admin {self.admin}"),
+            # As long as a request may take.
+            ("grace_period 3s", "grace_period 30s"),
+        ):
+            assert stays in text
+            text = text.replace(stays, changes)
+        self.config.generated.mkdir(exist_ok=True)
+        (self.config.generated / "Caddyfile").write_text(text, encoding="utf-8")
+
+    def turn_to(self, config: Config) -> None:
+        """Send what comes from now on to other ports."""
+        self.config = config
+        self.write()
+        launch = servers.GATEWAY.launch(config)
+        caddy, _, *adapted = launch.command
+        command = (caddy, "reload", *adapted, "--address", self.admin)
+        subprocess.run(command, env=dict(launch.environment), check=True, capture_output=True)
+
 
 @contextmanager
-def gateway(config: Config) -> Iterator[None]:
+def gateway(config: Config) -> Iterator[Gateway]:
     """Keep the local stack's gateway running in front of the containers."""
-    servers.GATEWAY.prepare(config)
+    front = Gateway(config)
+    front.write()
     launch = servers.GATEWAY.launch(config)
     process = subprocess.Popen(launch.command, env=dict(launch.environment))
     try:
@@ -93,7 +169,7 @@ def gateway(config: Config) -> Iterator[None]:
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        yield
+        yield front
     finally:
         process.terminate()
         process.wait(timeout=30)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 
 import httpx
 import pytest
 
 from deploy.images.tests.containers import GRACE_SECONDS, JOBS, PROCESSES
+from deploy.local.entries import environment_of_service
+from prove import load
+from prove.report import is_failure
+from prove.verdict import Judge
 from tests.e2e.people import signed_up
 from tests.e2e.stack import eventually
 
@@ -86,6 +93,46 @@ def test_the_image_of_the_topics_creates_what_lacks_and_nothing_twice(containers
 
     assert "topics exist" in said
     assert "+ " not in said
+
+
+def test_every_process_is_replaced_while_people_buy_and_nobody_notices(containers, front, capsys):
+    """A rolling restart as Kubernetes does it: the new process is ready before the old one goes."""
+    now = containers
+    with load.running(containers.config.public_url, seed=1, sellers=2, buyers=6) as market:
+        eventually(lambda: paid(market.told), within=SECONDS_TO_SETTLE, what="a purchase")
+        began = time.time()
+        for entry in PROCESSES:
+            now = now.roll(entry, front)
+        ended = time.time()
+    judge = Judge(
+        config=now.config,
+        environment_of=lambda name: os.environ | environment_of_service(now.config, name),
+        told=market.told,
+    )
+    verdict = judge.wait(since=time.time())
+
+    meanwhile = [each for each in market.told if began <= each.at <= ended]
+    with capsys.disabled():
+        print(f"\n{summary(meanwhile, ended - began, verdict)}")
+    assert [each for each in market.told if is_failure(each)] == []
+    assert verdict.violations == []
+    assert verdict.counts["sent again"] == 0
+    assert paid(meanwhile)
+
+
+def paid(told):
+    return [each for each in told if each.what == "pay" and each.status == HTTPStatus.CREATED]
+
+
+def summary(told, seconds, verdict):
+    took = sorted(each.took for each in told)
+    return (
+        f"{len(PROCESSES)} processes replaced in {seconds:.0f} s: {len(told):,} requests, "
+        f"{sum(map(is_failure, told))} without an answer or 5xx, p50 {took[len(took) // 2]:.3f} s, "
+        f"p99 {took[len(took) * 99 // 100]:.3f} s, longest {took[-1]:.2f} s; "
+        f"{len(paid(told)):,} payments; {verdict.counts['events']:,} events, "
+        f"{verdict.counts['sent again']} sent again, {len(verdict.violations)} violations"
+    )
 
 
 def test_every_process_ends_well_within_its_grace_when_it_is_asked_to(containers):

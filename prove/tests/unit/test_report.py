@@ -8,6 +8,7 @@ from prove.faults import Done, Fault
 from prove.load import Told
 from prove.rules import RULES, Violation
 from prove.run import Outcome
+from prove.verdict import Verdict
 
 
 def make_outcome(*violations: Violation) -> Outcome:
@@ -22,9 +23,11 @@ def make_outcome(*violations: Violation) -> Outcome:
         ended=30,
         told=told,
         done=[Done(fault=killed, began=13, ended=17, is_mixed=False)],
-        rest=12,
-        violations=list(violations),
-        counts=Counter({"events": 90, "effects": 200}),
+        verdict=Verdict(
+            rest=12,
+            violations=list(violations),
+            counts=Counter({"events": 90, "effects": 200}),
+        ),
     )
 
 
