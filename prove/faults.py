@@ -7,11 +7,12 @@ import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
 import httpx
+import psutil
 import redis
 from confluent_kafka import Producer
 
@@ -30,6 +31,7 @@ OTHERS = (
 )
 PROCESSES = (*RELAYS, *CONSUMERS, *OTHERS, *WEBS)
 SERVERS = ("mongod", "postgres", "kafka", "connect", "registry", "redis", "provider", "gateway")
+WRITERS = ("mongod", "postgres", "kafka")
 LINKS = ("mongod", "postgres", "kafka", "redis", "registry", "provider")
 PROVIDER_FAULTS = (
     *("timeout_before", "timeout_after", "error_before", "error_after"),
@@ -49,7 +51,7 @@ class Fault:
     """Something to break.
 
     Args:
-        kind: kill, stop, down, wipe, cut, slow, stall, provider, poison or twin.
+        kind: kill, term, stop, down, full, wipe, cut, slow, stall, provider, poison or twin.
         targets: processes, servers, links, kinds of the provider's faults, or topics.
         seconds: how long it lasts; 0 for what only happens.
     """
@@ -101,6 +103,12 @@ class Breaker:
             self.world.send(name, signal.SIGKILL)
         yield
 
+    def _term(self, fault: Fault) -> Iterator[None]:
+        """Ask processes to stop, as a roll-out does; the supervisor starts them again."""
+        for name in fault.targets:
+            self.world.ask_to_stop(name)
+        yield
+
     def _stop(self, fault: Fault) -> Iterator[None]:
         for name in fault.targets:
             self.world.send(name, signal.SIGSTOP)
@@ -121,6 +129,16 @@ class Breaker:
         finally:
             for name in fault.targets:
                 supervisor.start(name)
+
+    def _full(self, fault: Fault) -> Iterator[None]:
+        """Let every write to a file fail, as on a full disk, until the server gives up or after."""
+        limits = [limit for name in fault.targets for limit in self.world.limit_files(name)]
+        try:
+            yield
+        finally:
+            for process, limit in limits:
+                with suppress(psutil.NoSuchProcess):
+                    process.rlimit(psutil.RLIMIT_FSIZE, limit)
 
     def _wipe(self, _fault: Fault) -> Iterator[None]:
         with closing(redis.Redis(port=self.world.direct.ports["redis"])) as client:
@@ -211,6 +229,8 @@ def alone(chance: random.Random, *, whole: bool) -> list[Fault]:
         Fault(kind="down", targets=(name,), seconds=chance.uniform(4, 8))
         for name in ("kafka", "connect", "registry", "redis")
     ]
+    faults += [Fault(kind="full", targets=(name,), seconds=4) for name in WRITERS]
+    faults += [Fault(kind="term", targets=names, seconds=2) for names in killed]
     faults.append(Fault(kind="wipe", targets=("redis",), seconds=1))
     ways = [(kind, name) for kind in ("cut", "slow", "stall") for name in LINKS]
     for kind, name in ways if whole else chance.sample(ways, 6):
@@ -225,15 +245,31 @@ def alone(chance: random.Random, *, whole: bool) -> list[Fault]:
     return faults
 
 
+# How often each kind comes among mixed faults.
+OFTEN = {
+    "kill": 30,
+    "term": 8,
+    "stop": 10,
+    "down": 10,
+    "full": 4,
+    "wipe": 2,
+    "cut": 8,
+    "slow": 4,
+    "stall": 8,
+    "provider": 12,
+    "poison": 4,
+    "twin": 6,
+}
+
+
 def mixed(chance: random.Random) -> Iterator[Fault]:
     """Yield faults without an end, of all kinds."""
     while True:
-        kind = chance.choices(
-            ("kill", "stop", "down", "wipe", "cut", "slow", "stall", "provider", "poison", "twin"),
-            (30, 10, 10, 2, 8, 4, 8, 12, 4, 6),
-        )[0]
+        kind = chance.choices(list(OFTEN), list(OFTEN.values()))[0]
         pools = {
             "kill": (*PROCESSES, *SERVERS),
+            "term": PROCESSES,
+            "full": WRITERS,
             "stop": PROCESSES,
             "down": SERVERS[:-1],
             "wipe": ("redis",),
@@ -245,6 +281,7 @@ def mixed(chance: random.Random) -> Iterator[Fault]:
         count = min(chance.choice((1, 1, 2, 3)), len(pool))
         seconds = {
             "kill": chance.uniform(0, 2),
+            "term": chance.uniform(0, 2),
             "stop": LONGER_THAN_LEASES,
             "wipe": 0.0,
             "poison": 0.0,

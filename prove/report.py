@@ -20,8 +20,10 @@ from prove.run import Outcome
 INK, OURS, BAD = "#7d8590", "#2f81f7", "#bc4c00"
 COLOURS = {
     "kill": "#cf222e",
+    "term": "#57606a",
     "stop": "#bf8700",
     "down": "#8250df",
+    "full": "#4d2d8f",
     "wipe": "#6e7781",
     "cut": "#bc4c00",
     "slow": "#d4a72c",
@@ -32,8 +34,10 @@ COLOURS = {
 }
 MEANINGS = {
     "kill": "kill -9",
+    "term": "SIGTERM: asked to stop, as in a roll-out",
     "stop": "SIGSTOP for longer than any lease, then SIGCONT",
     "down": "a server killed and kept away",
+    "full": "every write to a file fails, as on a full disk",
     "wipe": "Redis emptied",
     "cut": "connections reset and refused",
     "slow": "0.2 s on each chunk of data, both ways",

@@ -72,6 +72,31 @@ class World:
                     reached.append(member.pid)
         return reached
 
+    def ask_to_stop(self, name: str) -> None:
+        """Send SIGTERM to a process; what stands below it is its own affair."""
+        pid = self.pid_of(name)
+        if pid:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+    def limit_files(self, name: str) -> list[tuple[psutil.Process, tuple[int, int]]]:
+        """Let every write of a process and all below it fail; return whom, and the limits before.
+
+        What a full disk is to them: no file may hold a byte behind the first one.
+        """
+        pid = self.pid_of(name)
+        if not pid:
+            return []
+        before = []
+        with suppress(psutil.NoSuchProcess):
+            parent = psutil.Process(pid)
+            for member in (parent, *parent.children(recursive=True)):
+                with suppress(psutil.NoSuchProcess):
+                    soft, hard = member.rlimit(psutil.RLIMIT_FSIZE)
+                    member.rlimit(psutil.RLIMIT_FSIZE, (1, hard))
+                    before.append((member, (soft, hard)))
+        return before
+
     def start_twin(self, name: str) -> None:
         """Start a second process of a kind, as somebody does by mistake."""
         entry = next(entry for entry in STACK if entry.name == name)
