@@ -9,11 +9,12 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from bench import consume, cost, growth, idle, latency, raw, relay, report, scale, servers
 from bench.results import RESULTS, Result, show
@@ -29,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[Session, str], Result]] = {
     "scale": scale.run,
     "growth": growth.run,
 }
+BUYERS_OF_RUSH = 200
 QUICK = Sizes(events=20_000, keys=500, repeat=1, seconds=5, published=(1_000, 20_000))
 EXAMPLES = """\
 examples:
@@ -39,6 +41,9 @@ examples:
   make run EXPIRATION_WINDOW_SECONDS=5           in one terminal, and in another:
   python -m bench expiry                         how late a reservation ends
   python -m bench rush                           200 buyers, 100 tickets: nothing sold twice
+  make run EXPIRATION_WINDOW_SECONDS=900         in one terminal, and in another:
+  python -m bench sale                           a sale's load, and a bare Django view's beside it
+  python -m bench sale --clients 100 --tickets 50 --buyers 500 --repeat 1 --out /tmp/sale
 """
 
 
@@ -49,7 +54,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", choices=[*BENCHMARKS, "all", "report", "expiry", "rush"])
+    parser.add_argument("what", choices=[*BENCHMARKS, "all", "report", "expiry", "rush", "sale"])
     parser.add_argument("--events", type=int, help="in a drain (default: 200000)")
     parser.add_argument("--keys", type=int, help="that they are spread over (default: 5000)")
     parser.add_argument("--repeat", type=int, help="times (default: 3)")
@@ -58,20 +63,25 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="with small numbers")
     parser.add_argument("--running", action="store_true", help="use the stack that runs already")
     parser.add_argument("--out", type=Path, help=f"where to write (default: {RESULTS.name}/)")
-    parser.add_argument("--buyers", type=int, default=200, help="of rush")
+    parser.add_argument("--buyers", type=int, help="of rush (default: 200), of sale (5000)")
     parser.add_argument("--attempts", type=int, default=10_000, help="of rush, by all of them")
-    parser.add_argument("--seed", type=int, default=1, help="of rush")
+    parser.add_argument("--seed", type=int, default=1, help="of rush and sale")
+    parser.add_argument("--clients", type=int, help="of sale, for one ticket (default: 1000)")
+    parser.add_argument("--tickets", type=int, help="of sale (default: 500)")
+    parser.add_argument("--connections", type=int, help="of sale, to 500 tickets (default: 64)")
+    parser.add_argument("--accounts", type=int, help="of sale: sessions to share (default: 200)")
     parser.add_argument("--orders", type=int, default=10, help="of expiry, in each half")
     return parser.parse_args(arguments)
 
 
-def sizes_of(options: argparse.Namespace) -> Sizes:
-    given = {
-        name: value
-        for name in ("events", "keys", "repeat", "seconds", "published")
-        if (value := getattr(options, name)) is not None
-    }
-    return replace(QUICK if options.quick else Sizes(), **given)
+def given(names: Iterable[str], options: argparse.Namespace) -> dict[str, Any]:
+    """Return those of the options that were given."""
+    return {name: value for name in names if (value := getattr(options, name, None)) is not None}
+
+
+def directory_of(options: argparse.Namespace) -> Path | None:
+    """Return where results are written; those of small numbers nowhere, unless it is said."""
+    return options.out or (None if options.quick else RESULTS)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -86,15 +96,24 @@ def main(arguments: Sequence[str]) -> int:
     if options.what == "rush":
         from bench import rush  # noqa: PLC0415 (the same)
 
-        return rush.run(options.buyers, options.attempts, options.seed)
+        return rush.run(options.buyers or BUYERS_OF_RUSH, options.attempts, options.seed)
+    if options.what == "sale":
+        from bench import sale  # noqa: PLC0415 (the same)
+
+        sizes_of_sale = sale.QUICK if options.quick else sale.Sale()
+        sizes_of_sale = replace(sizes_of_sale, **given(vars(sizes_of_sale), options))
+        command = f"python -m bench {' '.join(arguments)}"
+        return sale.run(sizes_of_sale, command, directory_of(options))
     names = list(BENCHMARKS) if options.what == "all" else [options.what]
-    directory = options.out or (None if options.quick else RESULTS)
+    directory = directory_of(options)
+    sizes = QUICK if options.quick else Sizes()
+    sizes = replace(sizes, **given(vars(sizes), options))
     missed = 0
     with nullcontext(servers.running()) if options.running else servers.own() as stack:
         for name in names:
             command = f"python -m bench {' '.join([name, *arguments[1:]])}"
             print(f"\n== {name}", flush=True)
-            with Session(stack, sizes_of(options)) as session:
+            with Session(stack, sizes) as session:
                 result = BENCHMARKS[name](session, command)
             print(show(result), flush=True)
             missed += sum(not goal.is_reached for goal in result.goals if not goal.is_prize)

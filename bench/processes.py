@@ -65,6 +65,10 @@ class Processes:
         """Start `python -m bench.NAME`."""
         return self._start(name, ("-m", f"bench.{name}", *arguments), extra)
 
+    def python(self, name: str, extra: Mapping[str, str], *arguments: str) -> Started:
+        """Start Python with any other arguments."""
+        return self._start(name, arguments, extra)
+
     def run(self, command: str, extra: Mapping[str, str], *arguments: str) -> None:
         """Run `manage.py COMMAND` to its end."""
         started = self.manage(command, extra, *arguments)
