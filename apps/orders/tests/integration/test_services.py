@@ -101,6 +101,13 @@ def test_buyer_who_holds_the_ticket_is_told_the_order():
     assert Order.objects.filter(ticket_id=order.ticket_id).count() == 1
 
 
+def test_who_comes_too_late_costs_one_statement(django_assert_num_queries):
+    order = reserve()
+
+    with django_assert_num_queries(1), pytest.raises(services.TicketAlreadyReserved):
+        reserve(order.ticket_id, "another")
+
+
 def test_index_refuses_a_second_claim_whoever_writes_it():
     order = reserve()
 
