@@ -93,7 +93,7 @@ def outage(worker: str, exc: Exception) -> None:
     """Count a round in which a server was away.
 
     Args:
-        worker: relay, consumer or raw.
+        worker: relay, consumer, raw, or another one's name.
         exc: what says so.
     """
     metrics.outages.labels(worker).inc()

@@ -10,6 +10,7 @@ import structlog
 from django.db import DatabaseError, close_old_connections
 from django.utils import timezone
 
+from apps.outbox import monitoring
 from apps.payments import selectors, services
 from apps.payments.gateway import Gateway
 
@@ -55,9 +56,11 @@ class Settler:
             try:
                 worked = self.run_once()
             except DatabaseError as exc:
+                monitoring.outage("settler", exc)
                 log.warning("the database is away; waiting", why=str(exc))
                 self._stopped.wait(AWAY_SECONDS)
                 continue
+            monitoring.well()
             if not worked:
                 self._stopped.wait(IDLE_SECONDS)
 

@@ -13,6 +13,7 @@ import pytest
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
+from apps.outbox import monitoring
 from apps.outbox.context import Trace, traced
 from apps.outbox.models import OutboxEvent
 from apps.payments import services
@@ -219,6 +220,28 @@ def test_the_loop_waits_while_the_database_is_away_and_stops_when_told(fake) -> 
 
     assert rounds == [0, 1, 2]
     assert len(alive) == 3
+
+
+def test_the_loop_is_ready_unless_the_database_is_away(fake, monkeypatch) -> None:
+    monkeypatch.setattr(monitoring, "_pulse", None)
+    pulse = monitoring.liveness()
+    troubles = []
+
+    class Flaky(Settler):
+        def run_once(self) -> bool:
+            troubles.append(pulse.trouble)
+            if len(troubles) == 2:
+                raise DatabaseError("nobody answers")
+            if len(troubles) == 4:
+                self.stop()
+            return True
+
+    Flaky(fake).run()
+
+    began, worked, away, back = troubles
+    assert began == "It has not begun."
+    assert (worked, back) == ("", "")
+    assert "nobody answers" in away
 
 
 def test_a_settler_that_is_stopped_ends_after_the_attempt_in_hand_and_not_after_all(fake) -> None:
