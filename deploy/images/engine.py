@@ -325,3 +325,19 @@ def run(*command: str) -> str:
         said = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
         raise CannotContinue(f"{command[0]} failed with status {done.returncode}: {said}")
     return done.stdout
+
+
+def main() -> int:
+    """Start an engine and end it; exit status 1 says that there can be none here, and why."""
+    with tempfile.TemporaryDirectory(prefix="ticketing-engine-") as temporary:
+        try:
+            with running(Path(temporary) / "engine") as engine:
+                say(f"A Docker engine answers{' and is ours' if engine.is_ours else ''}.")
+        except CannotContinue as exc:
+            say(f"ticketing: {exc}")
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
