@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from itertools import dropwhile
+from itertools import dropwhile, takewhile
 
 from .judging import Place
 from .records import Row
@@ -25,5 +25,5 @@ def turn(read: list[Row], blocked: set[Place]) -> tuple[Page, frozenset[uuid.UUI
     if last.place in blocked:
         return Page(last.slot, last.aggregate_id, LAST_VERSION), frozenset()
     page = Page(last.slot, last.aggregate_id, last.version)
-    edge = (row.event_id for row in read if Page(row.slot, row.aggregate_id, row.version) == page)
-    return page, frozenset(edge)
+    edge = takewhile(lambda row: (row.slot, row.aggregate_id, row.version) == page, reversed(read))
+    return page, frozenset(row.event_id for row in edge)
