@@ -7,12 +7,11 @@ import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 
 import httpx
-import psutil
 import redis
 from confluent_kafka import Producer
 
@@ -132,13 +131,13 @@ class Breaker:
 
     def _full(self, fault: Fault) -> Iterator[None]:
         """Let every write to a file fail, as on a full disk, until the server gives up or after."""
-        limits = [limit for name in fault.targets for limit in self.world.limit_files(name)]
+        for name in fault.targets:
+            self.world.limit_files(name, "1")
         try:
             yield
         finally:
-            for process, limit in limits:
-                with suppress(psutil.NoSuchProcess):
-                    process.rlimit(psutil.RLIMIT_FSIZE, limit)
+            for name in fault.targets:
+                self.world.limit_files(name, "unlimited")
 
     def _wipe(self, _fault: Fault) -> Iterator[None]:
         with closing(redis.Redis(port=self.world.direct.ports["redis"])) as client:

@@ -19,6 +19,7 @@ from deploy.local.config import ROOT, SERVICES, Config, directories, load
 from deploy.local.ending import end
 from deploy.local.entries import Launch, environment_of_service
 from deploy.local.ports import FRONTED, NAMES, find_free, front_variable, variable
+from deploy.local.servers import unprivileged
 from deploy.local.stack import STACK
 from deploy.local.supervision import Supervisor
 from deploy.local.testing import SECONDS_TO_STOP, wait_until_up
@@ -79,23 +80,28 @@ class World:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
 
-    def limit_files(self, name: str) -> list[tuple[psutil.Process, tuple[int, int]]]:
-        """Let every write of a process and all below it fail; return whom, and the limits before.
+    def limit_files(self, name: str, size: str) -> None:
+        """Let no file grow behind `size` bytes that a server or what stands below it writes.
 
-        What a full disk is to them: no file may hold a byte behind the first one.
+        With 1, every write fails, as on a full disk. Who ends over it and is started again is
+        without a limit.
+
+        Args:
+            name: of the server.
+            size: bytes, or unlimited.
         """
         pid = self.pid_of(name)
         if not pid:
-            return []
-        before = []
+            return
+        # PostgreSQL runs as another user than root, and only that user may limit it.
+        by = unprivileged() if name == "postgres" else ()
         with suppress(psutil.NoSuchProcess):
             parent = psutil.Process(pid)
-            for member in (parent, *parent.children(recursive=True)):
-                with suppress(psutil.NoSuchProcess):
-                    soft, hard = member.rlimit(psutil.RLIMIT_FSIZE)
-                    member.rlimit(psutil.RLIMIT_FSIZE, (1, hard))
-                    before.append((member, (soft, hard)))
-        return before
+            for member in (*parent.children(recursive=True), parent):
+                command = (*by, "prlimit", f"--pid={member.pid}", f"--fsize={size}:")
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                if done.returncode and member.is_running():
+                    raise RuntimeError(f"{name} cannot be limited: {done.stderr.strip()}")
 
     def start_twin(self, name: str) -> None:
         """Start a second process of a kind, as somebody does by mistake."""
