@@ -8,7 +8,6 @@ reads lines such as `mongod slow` from its standard input. It ends with that inp
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import subprocess
 import sys
 import threading
@@ -82,7 +81,7 @@ class Link:
                 each.transport.abort()
 
     async def pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+        try:
             while chunk := await reader.read(CHUNK):
                 await self.passing.wait()
                 if self.mode is Mode.SLOW:
@@ -90,6 +89,9 @@ class Link:
                 writer.write(chunk)
                 await writer.drain()
             writer.write_eof()
+        except OSError:
+            # Reset by one side: the other one hears of it, instead of waiting for ever.
+            writer.transport.abort()
 
 
 async def run(links: Mapping[str, Link]) -> None:

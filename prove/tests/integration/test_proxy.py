@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 
@@ -117,3 +118,17 @@ def test_connections_are_taken_again_after_a_cut(links: Proxy, port: int) -> Non
 
     while again() != b"hello":
         pass
+
+
+def test_a_server_that_resets_a_connection_resets_it_for_its_client(port: int) -> None:
+    """As one does that is killed before it has read all that it was sent."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ways = {"server": (port, listener.getsockname()[1])}
+        with proxy.running(ways), connect(port) as client:
+            server, _ = listener.accept()
+            client.sendall(b"hello")
+            server.recv(1)
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            server.close()
+
+            assert is_closed(client)
