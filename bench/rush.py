@@ -29,7 +29,7 @@ import stripe
 
 from bench.results import RESULTS, Goal, Result, Run, quantile, show
 from deploy.local.config import ROOT
-from tests.e2e.people import Person
+from tests.e2e.people import Person, sign_up_many
 from tests.e2e.stack import Stack, eventually
 
 TICKETS = 100
@@ -45,7 +45,6 @@ CARDS = {
 """What a buyer does with a reserved ticket, and how often; "" is nothing at all."""
 SECONDS_TO_END = 240.0
 SECONDS_TO_HEAR = 120.0
-SIGN_UPS_AT_ONCE = 8
 
 
 @dataclass
@@ -80,9 +79,7 @@ def run(buyers: int, attempts: int, seed: int) -> int:
     """Let them rush, check everything, print it, and return the exit status."""
     stack = Stack.from_environment()
     began = datetime.now(UTC).replace(microsecond=0)
-    with ThreadPoolExecutor(SIGN_UPS_AT_ONCE) as pool:
-        people = list(pool.map(lambda _: _sign_up(stack), range(buyers + 1)))
-    seller, *crowd = people
+    seller, *crowd = sign_up_many(stack.base_url, buyers + 1)
     tickets = [seller.list_ticket()["id"] for _ in range(TICKETS)]
     eventually(
         lambda: (
@@ -111,12 +108,6 @@ def run(buyers: int, attempts: int, seed: int) -> int:
         print(f"  VIOLATION {each_violation}")
     print(f"  raw numbers: {result.write(RESULTS)}")
     return int(bool(violations))
-
-
-def _sign_up(stack: Stack) -> Person:
-    person = Person(stack.base_url)
-    person.sign_up()
-    return person
 
 
 def _rush(person: Person, tickets: list[str], attempts: int, seed: int, told: Told) -> None:

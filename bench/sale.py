@@ -18,7 +18,6 @@ import random
 from base64 import urlsafe_b64decode
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,13 +29,12 @@ from bench.claims import BARE, GATEWAY, ORDERS, Asked, Bare, Claim, Orders
 from bench.cpu import HARNESS, OTHERS, CpuMeter
 from bench.crowd import REFUSED, Attempt, Buyer, all_at_once, by_turns
 from bench.results import Goal, Result, Run, Table, quantile, show
-from tests.e2e.people import Person
+from tests.e2e.people import Person, sign_up_many
 from tests.e2e.stack import Stack
 
 HOT, RANDOM, EACH = "hot ticket", "sale", "one each"
 RESERVED = "ticket_already_reserved"
 SHORTEST_WINDOW_SECONDS = 600
-SIGN_UPS_AT_ONCE = 8
 WEB, BACKENDS, POSTGRES = "web", "postgres for it", "postgres"
 
 
@@ -97,8 +95,7 @@ class Scene:
 def run(sale: Sale, command: str, directory: Path | None) -> int:
     """Measure on the running stack, print it, and return the exit status."""
     stack = Stack.from_environment()
-    with ThreadPoolExecutor(SIGN_UPS_AT_ONCE) as pool:
-        people = list(pool.map(lambda _: _sign_up(stack), range(sale.accounts + 1)))
+    people = sign_up_many(stack.base_url, sale.accounts + 1)
     seller, *crowd = people
     accounts = [account_of(person) for person in crowd]
     ends_at = end_of_first(seller, crowd[0])
@@ -371,12 +368,6 @@ def goals(result: Result, violations: Sequence[str]) -> list[Goal]:
         Goal(what=f"{what} CPU of the web process", wanted=2, found=by_bare(WEB), is_most=True),
         Goal(what=f"{what} CPU of PostgreSQL", wanted=2, found=by_bare(BACKENDS), is_most=True),
     ]
-
-
-def _sign_up(stack: Stack) -> Person:
-    person = Person(stack.base_url)
-    person.sign_up()
-    return person
 
 
 def end_of_first(seller: Person, buyer: Person) -> datetime:

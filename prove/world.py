@@ -50,27 +50,26 @@ class World:
     def supervisor(self) -> Supervisor:
         return Supervisor(self.config)
 
-    @property
-    def processes(self) -> tuple[str, ...]:
-        """The names of all that run all the time."""
-        return tuple(entry.name for entry in STACK if not entry.once)
-
     def pid_of(self, name: str) -> int:
         """Return the id of a process, 0 while it is down."""
         return int(self.supervisor.infos()[name]["pid"])
 
+    def family_of(self, name: str) -> list[psutil.Process]:
+        """Return a process and all below it; nobody while it is down."""
+        pid = self.pid_of(name)
+        with suppress(psutil.NoSuchProcess):
+            if pid:
+                parent = psutil.Process(pid)
+                return [parent, *parent.children(recursive=True)]
+        return []
+
     def send(self, name: str, number: signal.Signals) -> list[int]:
         """Send a signal to a process and all below it; return whom it was sent to."""
-        pid = self.pid_of(name)
-        if not pid:
-            return []
         reached = []
-        with suppress(psutil.NoSuchProcess):
-            parent = psutil.Process(pid)
-            for member in (parent, *parent.children(recursive=True)):
-                with suppress(psutil.NoSuchProcess):
-                    member.send_signal(number)
-                    reached.append(member.pid)
+        for member in self.family_of(name):
+            with suppress(psutil.NoSuchProcess):
+                member.send_signal(number)
+                reached.append(member.pid)
         return reached
 
     def ask_to_stop(self, name: str) -> None:
@@ -90,18 +89,13 @@ class World:
             name: of the server.
             size: bytes, or unlimited.
         """
-        pid = self.pid_of(name)
-        if not pid:
-            return
         # PostgreSQL runs as another user than root, and only that user may limit it.
         by = unprivileged() if name == "postgres" else ()
-        with suppress(psutil.NoSuchProcess):
-            parent = psutil.Process(pid)
-            for member in (*parent.children(recursive=True), parent):
-                command = (*by, "prlimit", f"--pid={member.pid}", f"--fsize={size}:")
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
-                if done.returncode and member.is_running():
-                    raise RuntimeError(f"{name} cannot be limited: {done.stderr.strip()}")
+        for member in reversed(self.family_of(name)):
+            command = (*by, "prlimit", f"--pid={member.pid}", f"--fsize={size}:")
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode and member.is_running():
+                raise RuntimeError(f"{name} cannot be limited: {done.stderr.strip()}")
 
     def start_twin(self, name: str) -> None:
         """Start a second process of a kind, as somebody does by mistake."""

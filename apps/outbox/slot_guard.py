@@ -100,7 +100,7 @@ def observe(*, connect_offset: Callable[[], int | None] | None = None) -> SlotRe
     # Connect confirms behind the server's log and before the slot. So the slot is looked at before
     # Connect, and the end of the log after it: both may go on meanwhile.
     offset = (connect_offset or confirmed_by_connect)()
-    written_lsn = look(name).insert_lsn
+    written_lsn = end_of_log()
     known = ReplicationSlot.objects.filter(pk=name).first()
     if known is None:
         known = adopt(name) if sight.exists else None
@@ -183,6 +183,14 @@ def look(name: str) -> Sight:
         lag_bytes=lag,
         mark=mark or "",
     )
+
+
+def end_of_log() -> str:
+    """Return how far the server's log is written now."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_current_wal_insert_lsn()::text")
+        [(lsn,)] = cursor.fetchall()
+    return str(lsn)
 
 
 def confirmed_by_connect() -> int | None:

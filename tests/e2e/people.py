@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,6 +28,9 @@ def make_email(role: str = "person") -> str:
 
 def make_title() -> str:
     return f"Row {uuid.uuid4().hex[:12]}, Harbour Theatre"
+
+
+SIGN_UPS_AT_ONCE = 8
 
 
 class Person:
@@ -129,6 +133,18 @@ class Person:
 
         eventually(has_ended, within=window + PATIENCE_SECONDS, what="the reservation to end")
         return datetime.now(UTC) - deadline
+
+
+def sign_up_many(base_url: str, count: int) -> list[Person]:
+    """Return so many people with accounts, some of whom signed up at the same time."""
+
+    def sign_up(_: int) -> Person:
+        person = Person(base_url)
+        person.sign_up()
+        return person
+
+    with ThreadPoolExecutor(SIGN_UPS_AT_ONCE) as pool:
+        return list(pool.map(sign_up, range(count)))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+import httpx
 import psutil
 
 from deploy.local.config import Config, load
@@ -33,6 +34,14 @@ def eventually(check: Callable[[], T], *, within: float = PATIENCE_SECONDS, what
         assert time.monotonic() < deadline, f"{what or 'waited'}: still {answer!r} after {within} s"
         time.sleep(POLL_SECONDS)
     return answer
+
+
+def says_ok(address: str) -> bool:
+    """Whether something answers there, and well."""
+    try:
+        return httpx.get(address, timeout=20).is_success
+    except httpx.TransportError:
+        return False
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 
-import httpx
 import pytest
 from playwright.sync_api import Page, expect
 from stripe import StripeClient
@@ -22,7 +21,7 @@ from deploy.local.config import ROOT
 from deploy.local.entries import environment_of_service, environment_of_system, python
 from deploy.local.ports import find_free
 from tests.e2e import pages
-from tests.e2e.stack import PATIENCE_SECONDS, Stack, eventually
+from tests.e2e.stack import PATIENCE_SECONDS, Stack, eventually, says_ok
 from tests.e2e.test_journeys import list_ticket
 
 STRIPE_JS = "https://js.stripe.com/endive/stripe.js"
@@ -73,13 +72,7 @@ def pay_pages(stack: Stack) -> Iterator[str]:
         env=environment,
     )
 
-    def answers() -> bool:
-        try:
-            return httpx.get(f"{address}/healthz").is_success
-        except httpx.HTTPError:
-            return False
-
-    eventually(answers, what="the pay pages")
+    eventually(lambda: says_ok(f"{address}/healthz"), what="the pay pages")
     yield address
     server.send_signal(signal.SIGTERM)
     server.wait(timeout=PATIENCE_SECONDS)

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 
 from deploy.local.ports import OBSERVED
-from tests.e2e.stack import Stack, eventually
+from tests.e2e.stack import Stack, eventually, says_ok
 
 
 @pytest.mark.parametrize("name", OBSERVED)
 def test_a_process_that_works_says_that_it_is_ready(stack: Stack, name: str) -> None:
     address = f"http://127.0.0.1:{stack.config.ports[f'{name}-metrics']}/readyz"
 
-    def is_ready() -> bool:
-        try:
-            return httpx.get(address, timeout=20).is_success
-        except httpx.TransportError:
-            return False
-
-    eventually(is_ready, what=f"{name} to be ready")
+    eventually(lambda: says_ok(address), what=f"{name} to be ready")

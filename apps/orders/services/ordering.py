@@ -24,6 +24,8 @@ from apps.outbox.transactions import transactional
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from django.db.models import QuerySet
+
     from apps.orders.events import (
         PaymentClosed,
         PaymentFailed,
@@ -243,9 +245,12 @@ def _is_held_elsewhere(copy: TicketCopy, *, order_id: str) -> bool:
     return not Order.objects.filter(pk=key, status=Order.Status.CANCELLED).exists()
 
 
+def _claims(ticket_id: str) -> QuerySet[Order]:
+    return Order.objects.filter(ticket_id=ticket_id, status__in=Order.CLAIMING)
+
+
 def _refuse_if_claimed(ticket_id: str, buyer_id: str) -> None:
-    claims = Order.objects.filter(ticket_id=ticket_id, status__in=Order.CLAIMING)
-    for key, holder_id in claims.values_list("pk", "buyer_id"):  # one at the most
+    for key, holder_id in _claims(ticket_id).values_list("pk", "buyer_id"):  # one at the most
         raise TicketAlreadyReserved(own_order_id=str(key) if holder_id == buyer_id else "")
 
 
@@ -260,8 +265,7 @@ def _may_revive(order: Order) -> bool:
     copy = _lock_copy(order.ticket_id)
     if copy is None or copy.is_withdrawn or _is_held_elsewhere(copy, order_id=str(order.pk)):
         return False
-    claims = Order.objects.filter(ticket_id=order.ticket_id, status__in=Order.CLAIMING)
-    return not claims.exists()
+    return not _claims(order.ticket_id).exists()
 
 
 def _end_when_over(order: Order, now: datetime) -> None:

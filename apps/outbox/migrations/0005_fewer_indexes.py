@@ -1,19 +1,22 @@
 from django.db import migrations, models
 
 
+def captured(apps):
+    """Return the model, and the index of rows that are handed to change data capture."""
+    event = apps.get_model("outbox", "OutboxEvent")
+    [index] = [each for each in event._meta.indexes if each.name == "outbox_event_captured"]
+    return event, index
+
+
 def remove_captured(apps, schema_editor):
     """Remove an index that MongoDB would look at for each row that is marked, and nobody uses."""
     if schema_editor.connection.vendor == "mongodb":
-        event = apps.get_model("outbox", "OutboxEvent")
-        [captured] = [each for each in event._meta.indexes if each.name == "outbox_event_captured"]
-        schema_editor.remove_index(event, captured)
+        schema_editor.remove_index(*captured(apps))
 
 
 def add_captured(apps, schema_editor):
     if schema_editor.connection.vendor == "mongodb":
-        event = apps.get_model("outbox", "OutboxEvent")
-        [captured] = [each for each in event._meta.indexes if each.name == "outbox_event_captured"]
-        schema_editor.add_index(event, captured)
+        schema_editor.add_index(*captured(apps))
 
 
 class Migration(migrations.Migration):
