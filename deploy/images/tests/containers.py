@@ -7,18 +7,17 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-
-import httpx
+from pathlib import Path
 
 from deploy.images.engine import Engine
 from deploy.local import probes, servers
 from deploy.local.config import Config
 from deploy.local.entries import Entry
-from deploy.local.gateway import caddyfile
 from deploy.local.ports import find_free
 from deploy.local.stack import SERVERS_ALONE, STACK, WEBS
+from tests.e2e.stack import says_ok
 
 SERVERS = (*SERVERS_ALONE, "gateway")
 PROCESSES = tuple(each for each in STACK if each.name not in SERVERS and not each.once)
@@ -89,10 +88,7 @@ class Containers:
         """Ask its probe of readiness, as Kubernetes does before it counts on a process."""
         address = f"http://127.0.0.1:{self.config.ports[f'{entry.name}-metrics']}/readyz"
         deadline = time.monotonic() + SECONDS_TO_BE_HEALTHY
-        while True:
-            with suppress(httpx.TransportError):
-                if httpx.get(address, timeout=20).is_success:
-                    return
+        while not says_ok(address):
             assert time.monotonic() < deadline, f"{entry.name}:\n{self.logs(entry)}"
             time.sleep(0.2)
 
@@ -134,8 +130,13 @@ class Gateway:
     def admin(self) -> str:
         return f"unix/{self.config.run / 'gateway.sock'}"
 
+    @property
+    def path(self) -> Path:
+        return self.config.generated / "Caddyfile"
+
     def write(self) -> None:
-        text = caddyfile(self.config)
+        servers.GATEWAY.prepare(self.config)
+        text = self.path.read_text(encoding="utf-8")
         for stays, changes in (
             ("admin off", f"admin {self.admin}"),
             # As long as a request may take.
@@ -143,8 +144,7 @@ class Gateway:
         ):
             assert stays in text
             text = text.replace(stays, changes)
-        self.config.generated.mkdir(exist_ok=True)
-        (self.config.generated / "Caddyfile").write_text(text, encoding="utf-8")
+        self.path.write_text(text, encoding="utf-8")
 
     def turn_to(self, config: Config) -> None:
         """Send what comes from now on to other ports."""
