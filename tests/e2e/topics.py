@@ -26,6 +26,7 @@ TOPICS = (
     "ticketing.expiration",
 )
 METADATA_SECONDS = 10.0
+REGISTRY_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class Watcher:
                 "enable.auto.commit": False,
             }
         )
-        self.schemas = SchemaRegistryClient({"url": stack.registry})
+        # Without a timeout the client waits for ever for an answer that a registry has lost.
+        self.schemas = SchemaRegistryClient({"url": stack.registry, "timeout": REGISTRY_SECONDS})
         self.deserialize = AvroDeserializer(self.schemas)
         partitions = [
             TopicPartition(topic, number)
