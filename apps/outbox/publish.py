@@ -16,6 +16,7 @@ from django.utils import timezone
 from . import tracing
 from .conf import settings
 from .events import Event, record_name
+from .inserting import insert
 from .models import OutboxEvent
 from .schemas import DoesNotFit, local_schemas
 from .slots import slot_of
@@ -67,7 +68,10 @@ def publish(event: Event) -> uuid.UUID:
             due_at=now,
             state=OutboxEvent.State.CAPTURED if is_captured else OutboxEvent.State.PENDING,
         )
-        row.save(force_insert=True)
+        if connection.vendor == "postgresql":
+            insert(row)
+        else:
+            row.save(force_insert=True)
     if connection.vendor == "postgresql" and not is_captured:
         # PostgreSQL sends one notification for all the same ones of a transaction.
         with connection.cursor() as cursor:

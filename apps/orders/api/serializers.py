@@ -49,6 +49,15 @@ class OrderSerializer(serializers.Serializer[Any]):
     ticket = ReservedTicketSerializer(source="*")
 
 
+# Bound once: a serializer copies all its fields each time that it is made.
+_order = OrderSerializer()
+
+
+def order_json(order: Order) -> dict[str, Any]:
+    """Return the API's answer about one order."""
+    return _order.to_representation(order)
+
+
 class OrderQuerySerializer(serializers.Serializer[Any]):
     """Which of the orders are wanted. Either parameter turns paging on."""
 

@@ -24,6 +24,7 @@ from apps.orders.api.serializers import (
     OrderQuerySerializer,
     OrderSerializer,
     ReservationSerializer,
+    order_json,
 )
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ class OrdersView(BuyerView):
             buyer_id=self.buyer_id(request),
             now=timezone.now(),
         )
-        return Response(OrderSerializer(order).data, status=status.HTTP_201_CREATED)
+        return Response(order_json(order), status=status.HTTP_201_CREATED)
 
 
 class OrderView(BuyerView):
@@ -203,7 +204,7 @@ class OrderView(BuyerView):
     )
     def get(self, request: Request, order_id: str) -> Response:
         order = selectors.get_order(order_id=order_id, buyer_id=self.buyer_id(request))
-        return Response(OrderSerializer(order).data)
+        return Response(order_json(order))
 
     @extend_schema(
         operation_id="cancel_order",

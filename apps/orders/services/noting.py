@@ -13,6 +13,7 @@ from apps.orders.models import Order, TimelineEntry, parse_order_id
 from apps.orders.selectors import OrderNotFound, find_order_of_cause
 from apps.outbox.context import Trace, trace_headers
 from apps.outbox.inbox import current_message
+from apps.outbox.inserting import insert
 from apps.outbox.transactions import transactional
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _fields(event: Any) -> dict[str, Any]:  # noqa: ANN401 - any event's datacla
 
 
 def _note(entry: TimelineEntry) -> None:
-    TimelineEntry.objects.bulk_create([entry], ignore_conflicts=True)
+    insert(entry, unless_there=True)
 
 
 def _time_of(headers: dict[str, str]) -> datetime | None:

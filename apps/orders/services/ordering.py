@@ -15,16 +15,16 @@ from apps.orders.events import (
     OrderCreated,
     OrderExpired,
 )
-from apps.orders.models import Order, Refund, TicketCopy, parse_order_id
+from apps.orders.models import Order, Refund, parse_order_id
+from apps.orders.services.claiming import find_claim, lock_copy
 from apps.orders.services.refunding import promised_cents, request_refund
 from apps.orders.services.writing import cancel, cancel_paid, lock_order, tell
 from apps.outbox.context import current_trace
+from apps.outbox.inserting import insert
 from apps.outbox.transactions import transactional
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from django.db.models import QuerySet
 
     from apps.orders.events import (
         PaymentClosed,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         PaymentStarted,
         PaymentSucceeded,
     )
+    from apps.orders.models import TicketCopy
 
 TICKET_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
@@ -73,7 +74,7 @@ def create_order(*, ticket_id: str, buyer_id: str, now: datetime) -> Order:
 
 @transactional
 def _claim(ticket_id: str, buyer_id: str, now: datetime) -> Order:
-    copy = _lock_copy(ticket_id)
+    copy = lock_copy(ticket_id)
     if copy is None or copy.is_withdrawn:
         raise TicketNotFound
     if _is_held_elsewhere(copy, order_id=""):
@@ -93,10 +94,9 @@ def _claim(ticket_id: str, buyer_id: str, now: datetime) -> Order:
         # Events carry milliseconds: the row must not know the deadline better than its readers.
         expires_at=opened_at + timedelta(seconds=settings.EXPIRATION_WINDOW_SECONDS),
     )
-    # The unique index decides who has the ticket. DO NOTHING lets it decide without an error,
-    # after which PostgreSQL would accept no further statement of this transaction.
-    Order.objects.bulk_create([order], ignore_conflicts=True)
-    if not Order.objects.filter(pk=order.pk).exists():
+    # The unique index decides who has the ticket; without an error, after which PostgreSQL would
+    # accept no further statement of this transaction.
+    if not insert(order, unless_there=True):
         _refuse_if_claimed(ticket_id, buyer_id)
         raise TicketAlreadyReserved
     tell(order, OrderCreated)
@@ -227,10 +227,6 @@ def close_order(*, payment: PaymentClosed, now: datetime) -> None:
     order.save()
 
 
-def _lock_copy(ticket_id: str) -> TicketCopy | None:
-    return TicketCopy.objects.select_for_update().filter(pk=ticket_id).first()
-
-
 def _is_held_elsewhere(copy: TicketCopy, *, order_id: str) -> bool:
     """Say whether tickets knows of a holder that our own claims do not account for.
 
@@ -245,13 +241,11 @@ def _is_held_elsewhere(copy: TicketCopy, *, order_id: str) -> bool:
     return not Order.objects.filter(pk=key, status=Order.Status.CANCELLED).exists()
 
 
-def _claims(ticket_id: str) -> QuerySet[Order]:
-    return Order.objects.filter(ticket_id=ticket_id, status__in=Order.CLAIMING)
-
-
 def _refuse_if_claimed(ticket_id: str, buyer_id: str) -> None:
-    for key, holder_id in _claims(ticket_id).values_list("pk", "buyer_id"):  # one at the most
-        raise TicketAlreadyReserved(own_order_id=str(key) if holder_id == buyer_id else "")
+    claim = find_claim(ticket_id)
+    if claim is not None:
+        order_id, holder_id = claim
+        raise TicketAlreadyReserved(own_order_id=order_id if holder_id == buyer_id else "")
 
 
 def _may_revive(order: Order) -> bool:
@@ -262,10 +256,10 @@ def _may_revive(order: Order) -> bool:
     """
     if order.was_paid:
         return False
-    copy = _lock_copy(order.ticket_id)
+    copy = lock_copy(order.ticket_id)
     if copy is None or copy.is_withdrawn or _is_held_elsewhere(copy, order_id=str(order.pk)):
         return False
-    return not _claims(order.ticket_id).exists()
+    return find_claim(order.ticket_id) is None
 
 
 def _end_when_over(order: Order, now: datetime) -> None:

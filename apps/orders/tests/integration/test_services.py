@@ -108,6 +108,13 @@ def test_who_comes_too_late_costs_one_statement(django_assert_num_queries):
         reserve(order.ticket_id, "another")
 
 
+def test_reservation_is_five_statements_and_their_transaction(django_assert_num_queries):
+    ticket = list_ticket()
+
+    with django_assert_num_queries(5 + 2):
+        reserve(ticket.ticket_id)
+
+
 def test_index_refuses_a_second_claim_whoever_writes_it():
     order = reserve()
 
