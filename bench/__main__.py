@@ -43,6 +43,7 @@ examples:
   python -m bench rush                           200 buyers, 100 tickets: nothing sold twice
   make run EXPIRATION_WINDOW_SECONDS=900         in one terminal, and in another:
   python -m bench sale                           a sale's load, and a bare Django view's beside it
+  python -m bench history --orders 100000        the same with so many orders in the databases
   python -m bench sale --clients 100 --tickets 50 --buyers 500 --repeat 1 --out /tmp/sale
 """
 
@@ -54,7 +55,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", choices=[*BENCHMARKS, "all", "report", "expiry", "rush", "sale"])
+    parser.add_argument(
+        "what", choices=[*BENCHMARKS, "all", "report", "expiry", "rush", "sale", "history"]
+    )
     parser.add_argument("--events", type=int, help="in a drain (default: 200000)")
     parser.add_argument("--keys", type=int, help="that they are spread over (default: 5000)")
     parser.add_argument("--repeat", type=int, help="times (default: 3)")
@@ -65,12 +68,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help=f"where to write (default: {RESULTS.name}/)")
     parser.add_argument("--buyers", type=int, help="of rush (default: 200), of sale (5000)")
     parser.add_argument("--attempts", type=int, default=10_000, help="of rush, by all of them")
-    parser.add_argument("--seed", type=int, default=1, help="of rush and sale")
+    parser.add_argument("--seed", type=int, default=1, help="of rush, sale and history")
     parser.add_argument("--clients", type=int, help="of sale, for one ticket (default: 1000)")
     parser.add_argument("--tickets", type=int, help="of sale (default: 500)")
     parser.add_argument("--connections", type=int, help="of sale, to 500 tickets (default: 64)")
     parser.add_argument("--accounts", type=int, help="of sale: sessions to share (default: 200)")
-    parser.add_argument("--orders", type=int, default=10, help="of expiry, in each half")
+    parser.add_argument(
+        "--orders", type=int, help="of expiry, in each half (default: 10); past ones, of history"
+    )
     return parser.parse_args(arguments)
 
 
@@ -92,17 +97,22 @@ def main(arguments: Sequence[str]) -> int:
     if options.what == "expiry":
         from bench import expiry  # noqa: PLC0415 (it needs a running stack, and pages' libraries)
 
-        return expiry.run(options.orders)
+        return expiry.run(options.orders or expiry.ORDERS)
     if options.what == "rush":
         from bench import rush  # noqa: PLC0415 (the same)
 
         return rush.run(options.buyers or BUYERS_OF_RUSH, options.attempts, options.seed)
-    if options.what == "sale":
+    if options.what in {"sale", "history"}:
         from bench import sale  # noqa: PLC0415 (the same)
 
         sizes_of_sale = sale.QUICK if options.quick else sale.Sale()
         sizes_of_sale = replace(sizes_of_sale, **given(vars(sizes_of_sale), options))
         command = f"python -m bench {' '.join(arguments)}"
+        if options.what == "history":
+            from bench import history  # noqa: PLC0415 (the same)
+
+            past = options.orders or history.PAST_ORDERS
+            return history.run(sizes_of_sale, past, command, directory_of(options))
         return sale.run(sizes_of_sale, command, directory_of(options))
     names = list(BENCHMARKS) if options.what == "all" else [options.what]
     directory = directory_of(options)

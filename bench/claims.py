@@ -1,4 +1,4 @@
-"""Who is asked for tickets in a sale: the orders service, and the bare view beside it."""
+"""Who is asked for tickets in a sale: the orders service, and two references beside it."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ ORDERS_DATABASE = "ticketing_orders"
 ORDERS = "orders"
 GATEWAY = "orders by the gateway"
 BARE = "bare view"
+PLAIN = "plain view"
+MODULES = {BARE: "bare_claim", PLAIN: "plain_claim"}
 AT_ONCE = 8
 SECONDS_TO_START = 60.0
 SECONDS_TO_HEAR = 180.0
@@ -160,17 +162,19 @@ class Orders:
         return seconds
 
 
-class Bare:
+class Reference:
     """See Asked. It is served as the orders service is, beside the same PostgreSQL.
 
     Args:
         config: of the stack that runs.
+        name: BARE or PLAIN.
     """
 
-    name = BARE
     between: Sequence[tuple[str, int]] = ()
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, name: str) -> None:
+        self.name = name
+        self._module = MODULES[name]
         self._database = f"bench_claim_{uuid.uuid4().hex[:8]}"
         self._admin_url = database_url(config, "postgres")
         self.url = database_url(config, self._database)
@@ -186,13 +190,14 @@ class Bare:
             connection.execute(TABLE)
         self.port = find_free(())
         environment = environment_of_system(config, os.environ) | {
-            "DJANGO_SETTINGS_MODULE": "bench.settings.bare_claim",
+            "DJANGO_SETTINGS_MODULE": f"bench.settings.{self._module}",
+            "JWT_KEY": config.secrets["JWT_KEY"],
             "DATABASE_URL": self.url,
             "SECRET_KEY": uuid.uuid4().hex,
         }
         processes = Processes(environment, config.logs)
-        command = serving(config, self.port, find_free({self.port}))
-        self._process = processes.python("bare_claim", {}, *command)
+        command = serving(config, f"bench.{self._module}", self.port, find_free({self.port}))
+        self._process = processes.python(self._module, {}, *command)
         self.web = self._process.process.pid
         try:
             wait_until(self._answers, [self._process], seconds=SECONDS_TO_START, every=0.1)
@@ -227,11 +232,11 @@ class Bare:
             connection.execute(sql.SQL(statement).format(sql.Identifier(self._database)))
 
 
-def serving(config: Config, port: int, other_port: int) -> list[str]:
-    """Return the arguments by which the orders service is served, for the bare view."""
+def serving(config: Config, application: str, port: int, other_port: int) -> list[str]:
+    """Return the arguments by which the orders service is served, for another application."""
     ports = config.ports
     replaced = {
-        "ticketing.wsgi": "bench.bare_claim",
+        "ticketing.wsgi": application,
         f"127.0.0.1:{ports['orders-web']}": f"127.0.0.1:{port}",
         f"127.0.0.1:{ports['orders-web-metrics']}": f"127.0.0.1:{other_port}",
     }

@@ -145,19 +145,26 @@ class Connection(asyncio.Protocol):
 async def all_at_once(port: int, buyers: Sequence[Buyer]) -> list[Attempt]:
     """Let each buyer ask for one ticket on a connection of their own, in this sequence.
 
-    All connections are open before the first request is sent.
+    All connections are open before the first request is sent, and each buyer leaves with the
+    answer: a server takes a thousand connections at once, and has others, too.
     """
     async with asyncio.timeout(SECONDS_FOR_A_SCENE):
         connections = [await Connection.to(port) for _ in buyers]
         try:
             asking = [
-                asyncio.create_task(connection.ask(buyer, buyer.wanted[0]))
+                asyncio.create_task(_ask_and_leave(connection, buyer))
                 for connection, buyer in zip(connections, buyers, strict=True)
             ]
             return await asyncio.gather(*asking)
         finally:
             for connection in connections:
                 connection.close()
+
+
+async def _ask_and_leave(connection: Connection, buyer: Buyer) -> Attempt:
+    attempt = await connection.ask(buyer, buyer.wanted[0])
+    connection.close()
+    return attempt
 
 
 async def by_turns(port: int, buyers: Iterable[Buyer], count: int) -> list[Attempt]:

@@ -20,6 +20,7 @@ from tests.e2e.people import Person, signed_up
 from tests.e2e.stack import Stack
 
 GOAL_SECONDS = 2.0
+ORDERS = 10
 
 
 def run(orders: int) -> int:

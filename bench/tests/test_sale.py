@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from contextlib import closing
 
+import jwt
 import pytest
 
 from bench import servers
 from bench.__main__ import given, parse
-from bench.claims import BARE, GATEWAY, ORDERS, Bare
+from bench.claims import BARE, GATEWAY, ORDERS, PLAIN, Reference
 from bench.crowd import BROKEN, Attempt, Buyer, read_answer, request_of
 from bench.results import Result
 from bench.sale import (
@@ -159,11 +161,21 @@ def test_sizes_are_the_usual_ones_unless_they_are_given():
     assert given(vars(Sale()), options) == {"clients": 7, "repeat": 2, "seed": 1}
 
 
-def test_sale_is_played_and_proved_by_bare_views(tmp_path):
+def account(key, name):
+    now = int(time.time())
+    claims = {"sub": name, "email": "a@b.test", "iat": now, "exp": now + 3600}
+    return Account(name, jwt.encode(claims, key, algorithm="HS256"))
+
+
+def test_sale_is_played_and_proved_by_the_references(tmp_path):
     stack = servers.running()
-    accounts = [Account(str(number), "token") for number in range(TINY.accounts)]
-    with closing(Bare(stack.config)) as bare:
-        asked = (bare, renamed(bare, ORDERS), renamed(bare, GATEWAY))
+    key = stack.config.secrets["JWT_KEY"]
+    accounts = [account(key, str(number)) for number in range(TINY.accounts)]
+    with (
+        closing(Reference(stack.config, BARE)) as bare,
+        closing(Reference(stack.config, PLAIN)) as plain,
+    ):
+        asked = (bare, plain, renamed(bare, ORDERS), renamed(plain, GATEWAY))
         result, violations = measure(TINY, "python -m bench sale", asked, accounts, stack.mark)
 
     assert violations == []
@@ -171,7 +183,7 @@ def test_sale_is_played_and_proved_by_bare_views(tmp_path):
     assert Result.read(result.write(tmp_path)).names() == [
         f"{who}, {scene}"
         for scene in ("hot ticket", "sale", "one each")
-        for who in (BARE, ORDERS, GATEWAY)
+        for who in (BARE, PLAIN, ORDERS, GATEWAY)
     ]
-    assert all(run.values["reserved"] == 1 for run in result.of(f"{BARE}, hot ticket"))
+    assert all(run.values["reserved"] == 1 for run in result.of(f"{PLAIN}, hot ticket"))
     assert all(run.cpu_us["postgres for it"] > 0 for run in result.runs)
