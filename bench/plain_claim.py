@@ -9,13 +9,18 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
+import jwt
 import uuid6
+from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 from django.db import IntegrityError, models, transaction
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
+
+# First: models need Django to be set up.
+application = get_wsgi_application()
 
 WINDOW = timedelta(minutes=15)
 REFUSAL = {"message": "Ticket is already reserved", "code": "ticket_already_reserved"}
@@ -41,14 +46,16 @@ class Claim(models.Model):
 
 @csrf_exempt
 def claim(request: HttpRequest) -> JsonResponse:
-    if request.principal is None:
+    try:
+        token = jwt.decode(request.COOKIES["session"], settings.JWT_KEY, algorithms=["HS256"])
+    except (KeyError, jwt.PyJWTError):
         return JsonResponse({"errors": [STRANGER]}, status=401)
     ticket_id = json.loads(request.body)["ticketId"]
     ends_at = timezone.now() + WINDOW
     try:
         with transaction.atomic():  # noqa: TID251 (a project of its own)
             made = Claim.objects.create(
-                ticket_id=ticket_id, buyer_id=request.principal.id, expires_at=ends_at
+                ticket_id=ticket_id, buyer_id=token["sub"], expires_at=ends_at
             )
     except IntegrityError:
         return JsonResponse({"errors": [REFUSAL]}, status=400)
@@ -56,4 +63,3 @@ def claim(request: HttpRequest) -> JsonResponse:
 
 
 urlpatterns = [path("api/orders", claim)]
-application = get_wsgi_application()

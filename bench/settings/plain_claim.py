@@ -13,19 +13,15 @@ INSTALLED_APPS: tuple[str, ...] = (
     "django.contrib.messages",
     "bench.apps.BenchConfig",
 )
-# As `startproject` has it, and who is signed in, as the services know it.
+# As `startproject` has it.
 MIDDLEWARE: tuple[str, ...] = (
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "apps.core.middleware.PrincipalMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 )
 SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 JWT_KEY = env_secret("JWT_KEY")
-JWT_KEY_PREVIOUS = ""
-JWT_LIFETIME_SECONDS = 14 * 24 * 3600
-TOKEN_RENEWAL = ""
