@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from django.db import connection
+from django.db import connection, connections
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -29,14 +29,16 @@ def insert(row: Model, *, unless_there: bool = False) -> bool:
     Raises:
         IntegrityError: it breaks a constraint.
     """
+    # Itself, since `connection` finds out anew whose thread it is for each field.
+    own = connections[connection.alias]
     values = [
-        field.get_db_prep_save(getattr(row, field.attname), connection)
+        field.get_db_prep_save(getattr(row, field.attname), own)
         for field in row._meta.concrete_fields  # noqa: SLF001 (Django's documented API)
     ]
-    with connection.cursor() as cursor:
+    with own.cursor() as cursor:
         cursor.execute(_statement(type(row), unless_there), values)
         is_new: bool = cursor.rowcount == 1
-    row._state.adding, row._state.db = False, connection.alias  # noqa: SLF001
+    row._state.adding, row._state.db = False, own.alias  # noqa: SLF001
     return is_new
 
 
