@@ -137,8 +137,10 @@ def copying(table: str, keys: dict[str, str]) -> sql.Composed:
         sql.SQL("{}, {}").format(sql.Literal(name), sql.SQL(value)) for name, value in keys.items()
     )
     return sql.SQL(
-        "INSERT INTO {table} SELECT (jsonb_populate_record(one, jsonb_build_object({changes}))).*"
-        " FROM (SELECT * FROM {table} LIMIT 1) AS one, generate_series(1, %(count)s) AS n"
+        "INSERT INTO {table}"
+        " SELECT (jsonb_populate_record(one.kept, jsonb_build_object({changes}))).*"
+        " FROM (SELECT kept FROM {table} AS kept LIMIT 1) AS one,"
+        " generate_series(1, %(count)s) AS n"
     ).format(table=sql.Identifier(table), changes=changes)
 
 
