@@ -3,20 +3,8 @@
 from __future__ import annotations
 
 import random
-import signal
-import time
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
-from functools import partial
-
-import httpx
-import redis
-from confluent_kafka import Producer
-
-from prove.proxy import Mode
-from prove.world import World
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 WEBS = ("auth-web", "tickets-web", "orders-web", "payments-web", "expiration-web")
 RELAYS = ("auth-relay", "tickets-relay", "payments-relay", "expiration-relay")
@@ -74,133 +62,7 @@ class Done:
     is_mixed: bool
 
 
-@dataclass
-class Breaker:
-    """Does the faults, one after the other.
-
-    Args:
-        world: what is broken.
-        chance: the seed's.
-    """
-
-    world: World
-    chance: random.Random
-    done: list[Done] = field(default_factory=list)
-    planted: list[tuple[str, str]] = field(default_factory=list)
-    """Topic and event id of each poison record."""
-
-    def do(self, fault: Fault, wait: Callable[[float], object], *, mixed: bool = False) -> None:
-        """Break it, keep it broken, and mend it."""
-        began = time.time()
-        action: Callable[[Fault], Iterator[None]] = getattr(self, f"_{fault.kind}")
-        for _ in action(fault):
-            wait(fault.seconds)
-        self.done.append(Done(fault=fault, began=began, ended=time.time(), is_mixed=mixed))
-
-    def _kill(self, fault: Fault) -> Iterator[None]:
-        for name in fault.targets:
-            self.world.send(name, signal.SIGKILL)
-        yield
-
-    def _term(self, fault: Fault) -> Iterator[None]:
-        """Ask processes to stop, as a roll-out does; the supervisor starts them again."""
-        for name in fault.targets:
-            self.world.ask_to_stop(name)
-        yield
-
-    def _stop(self, fault: Fault) -> Iterator[None]:
-        for name in fault.targets:
-            self.world.send(name, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            for name in fault.targets:
-                self.world.send(name, signal.SIGCONT)
-
-    def _down(self, fault: Fault) -> Iterator[None]:
-        """Take servers away without a warning, and keep them away."""
-        supervisor = self.world.supervisor
-        for name in fault.targets:
-            self.world.send(name, signal.SIGKILL)
-        try:
-            supervisor.stop(fault.targets)
-            yield
-        finally:
-            for name in fault.targets:
-                supervisor.start(name)
-
-    def _full(self, fault: Fault) -> Iterator[None]:
-        """Let every write to a file fail, as on a full disk, until the server gives up or after."""
-        for name in fault.targets:
-            self.world.limit_files(name, "1")
-        try:
-            yield
-        finally:
-            for name in fault.targets:
-                self.world.limit_files(name, "unlimited")
-
-    def _wipe(self, _fault: Fault) -> Iterator[None]:
-        with closing(redis.Redis(port=self.world.direct.ports["redis"])) as client:
-            when_there(client.flushall)
-        yield
-
-    def _cut(self, fault: Fault) -> Iterator[None]:
-        yield from self._disturb(fault, Mode.CUT)
-
-    def _slow(self, fault: Fault) -> Iterator[None]:
-        yield from self._disturb(fault, Mode.SLOW)
-
-    def _stall(self, fault: Fault) -> Iterator[None]:
-        yield from self._disturb(fault, Mode.STALLED)
-
-    def _disturb(self, fault: Fault, mode: Mode) -> Iterator[None]:
-        for name in fault.targets:
-            self.world.links.switch(name, mode)
-        try:
-            yield
-        finally:
-            for name in fault.targets:
-                # What hung in a half-open connection is lost with it, as behind a dead router.
-                if mode is Mode.STALLED:
-                    self.world.links.switch(name, Mode.CUT)
-                self.world.links.switch(name, Mode.OPEN)
-
-    def _provider(self, fault: Fault) -> Iterator[None]:
-        config = self.world.direct
-        url = f"http://{config.address('provider')}/_sandbox/faults"
-        headers = {"Authorization": f"Bearer {config.secrets['STRIPE_KEY']}"}
-        for kind in fault.targets:
-            seconds = self.chance.uniform(0.5, 3.0)
-            order = {"kind": kind, "times": 3, "seconds": seconds}
-            when_there(partial(httpx.post, url, json=order, headers=headers))
-        yield
-        when_there(partial(httpx.delete, url, headers=headers))
-
-    def _poison(self, fault: Fault) -> Iterator[None]:
-        """Put records on topics that are no events: bytes, and an unknown schema's id."""
-        config = self.world.direct
-        producer = Producer({"bootstrap.servers": config.address("kafka"), "log_level": 0})
-        for topic in fault.targets:
-            event_id = str(uuid.UUID(int=self.chance.getrandbits(128), version=4))
-            value = self.chance.choice((b"\xff\xfe no event", b"\x00\x7f\xff\xff\xff body", b""))
-            headers: dict[str, str | bytes | None] = {"ce_id": event_id, "id": event_id}
-            producer.produce(topic, key=event_id.encode(), value=value, headers=headers)
-            self.planted.append((topic, event_id))
-        if producer.flush(PATIENCE_SECONDS):
-            raise RuntimeError("Kafka did not take the poison.")
-        yield
-
-    def _twin(self, fault: Fault) -> Iterator[None]:
-        for name in fault.targets:
-            self.world.start_twin(name)
-        try:
-            yield
-        finally:
-            self.world.end_twins()
-
-
 KILLED_TOGETHER = 3
-PATIENCE_SECONDS = 120.0
 TWINS = (
     *("tickets-relay", "payments-relay", "orders-consumer", "payments-consumer"),
     *("orders-raw", "payments-settler", "expiration-worker", "expiration-beat"),
@@ -286,17 +148,3 @@ def mixed(chance: random.Random) -> Iterator[Fault]:
             "poison": 0.0,
         }.get(kind, chance.uniform(2, 8))
         yield Fault(kind=kind, targets=tuple(chance.sample(pool, count)), seconds=seconds)
-
-
-def when_there(action: Callable[[], object]) -> None:
-    """Do it as soon as the server that it needs is back from the fault before."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            action()
-        except (httpx.HTTPError, redis.RedisError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)
-        else:
-            return

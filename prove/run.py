@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prove import faults, load, world
-from prove.faults import Breaker, Done
+from prove.breaker import Breaker
+from prove.faults import Done
 from prove.load import Told
 from prove.verdict import Judge, Verdict
 
