@@ -55,12 +55,27 @@ class SelfReliantScheduler(Scheduler):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (Celery's own)
         self._alive = monitoring.liveness()
         super().__init__(*args, **kwargs)
+        self._last_tick = self.app.now()
 
     def tick(self, *args: Any, **kwargs: Any) -> float:  # noqa: ANN401
         self._alive()
+        self._start_over_if_set_back()
         seconds: float = super().tick(*args, **kwargs)
         monitoring.well()
         return seconds
+
+    def _start_over_if_set_back(self) -> None:
+        """Count all intervals from now when the clock was set back.
+
+        Beat notes at which time of day a task is due, and would send nothing before that time has
+        come again: after a clock that was an hour ahead, no sweep for an hour.
+        """
+        now = self.app.now()
+        if now < self._last_tick:
+            for entry in self.schedule.values():
+                entry.last_run_at = now
+            self.populate_heap()
+        self._last_tick = now
 
     @property
     def producer(self) -> Producer:
