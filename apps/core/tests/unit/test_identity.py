@@ -43,6 +43,12 @@ def test_a_token_is_good_for_its_lifetime_and_no_longer(now):
     )
 
 
+def test_a_token_is_good_where_the_clock_is_behind_that_of_auth(now):
+    token = issue_token("42", "ada@example.com", is_staff=False, now=now + timedelta(hours=1))
+
+    assert read_token(token).id == "42"
+
+
 def test_a_token_of_the_key_before_is_still_good(settings, now):
     token = issue_token("42", "ada@example.com", is_staff=False, now=now)
     settings.JWT_KEY_PREVIOUS = settings.JWT_KEY
