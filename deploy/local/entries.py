@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from deploy.local.config import OF_THE_SYSTEM, PASSED_ON, ROOT, SERVICES, Config
+from deploy.local.config import INJECTED, OF_THE_SYSTEM, PASSED_ON, ROOT, SERVICES, Config
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ def python(*arguments: str) -> tuple[str, ...]:
 def environment_of_system(config: Config, environ: Mapping[str, str]) -> dict[str, str]:
     """Return what every process gets: the system's variables and none of the shell's others."""
     kept = {name: environ[name] for name in OF_THE_SYSTEM if name in environ}
+    if INJECTED in environ:
+        kept["PYTHONPATH"] = environ[INJECTED]
     # By this mark the next start finds what a killed supervisor may have left behind.
     return kept | {"PYTHONUNBUFFERED": "1", "TICKETING_STACK": str(config.directory)}
 
