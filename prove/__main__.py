@@ -17,7 +17,7 @@ from pathlib import Path
 
 from deploy.local.__main__ import guarded_call
 from prove import report
-from prove.run import run
+from prove.run import Plan, run
 
 SHORT_SECONDS = 60.0
 LONG_SECONDS = 3000.0
@@ -46,6 +46,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--kinds", nargs="+", choices=report.MEANINGS, metavar="KIND", help="these faults alone"
     )
+    parser.add_argument(
+        "--beside",
+        default="",
+        metavar="REF",
+        help="the earlier version of the fault `version`; by default the one before the last new "
+        "migration or changed schema",
+    )
     parser.add_argument("--report", type=Path, default=Path(".local/prove"), metavar="DIRECTORY")
     return parser.parse_args(arguments)
 
@@ -64,7 +71,8 @@ def prove(arguments: Sequence[str]) -> int:
         print(f"{passed // 60:3.0f}:{passed % 60:04.1f}  {text}", flush=True)
 
     say(f"seed {seed}")
-    outcome = run(seed, seconds, options.report, say, kinds=options.kinds or ())
+    plan = Plan(seed=seed, seconds=seconds, kinds=options.kinds or (), beside=options.beside)
+    outcome = run(plan, options.report, say)
     files = report.write(outcome, options.report)
     print(f"\n{report.for_terminal(outcome)}\n")
     say(f"report: {', '.join(map(str, files))}")

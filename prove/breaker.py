@@ -15,7 +15,8 @@ import httpx
 import redis
 from confluent_kafka import Producer
 
-from prove.faults import Done, Fault
+from prove import storm
+from prove.faults import WEBS, Done, Fault
 from prove.proxy import Mode
 from prove.world import World
 
@@ -36,6 +37,8 @@ class Breaker:
     done: list[Done] = field(default_factory=list)
     planted: list[tuple[str, str]] = field(default_factory=list)
     """Topic and event id of each poison record."""
+    comers: int = 0
+    """How often a member was let into a group by a storm."""
 
     def do(self, fault: Fault, wait: Callable[[float], object], *, mixed: bool = False) -> None:
         """Break it, keep it broken, and mend it."""
@@ -64,6 +67,14 @@ class Breaker:
         finally:
             for name in fault.targets:
                 self.world.send(name, signal.SIGCONT)
+
+    def _clock(self, fault: Fault) -> Iterator[None]:
+        """Set clocks while everything goes on, and set them right again."""
+        self.world.set_clocks(fault.targets, fault.ahead)
+        try:
+            yield
+        finally:
+            self.world.set_clocks(fault.targets, 0)
 
     def _down(self, fault: Fault) -> Iterator[None]:
         """Take servers away without a warning, and keep them away."""
@@ -144,7 +155,30 @@ class Breaker:
         try:
             yield
         finally:
-            self.world.end_twins()
+            self.world.end_extra()
+
+    def _version(self, fault: Fault) -> Iterator[None]:
+        """Run processes of the earlier version, as in the midst of a roll-out.
+
+        Web servers stand in the place of the present ones, whose ports they need; all others
+        stand beside them.
+        """
+        supervisor = self.world.supervisor
+        replaced = tuple(name for name in fault.targets if name in WEBS)
+        try:
+            supervisor.stop(replaced)
+            for name in fault.targets:
+                self.world.start_earlier(name)
+            yield
+        finally:
+            self.world.retire_extra()
+            for name in replaced:
+                supervisor.start(name)
+
+    def _storm(self, fault: Fault) -> Iterator[None]:
+        with storm.raging(self.world.direct.address("kafka"), fault.targets) as let_in:
+            yield
+        self.comers += len(let_in)
 
 
 def when_there(action: Callable[[], object]) -> None:

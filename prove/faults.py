@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 WEBS = ("auth-web", "tickets-web", "orders-web", "payments-web", "expiration-web")
@@ -16,6 +16,7 @@ OTHERS = (
     *("orders-raw", "payments-settler", "auth-mailer"),
     *("expiration-worker", "expiration-beat"),
 )
+READERS = (*CONSUMERS, "orders-raw")
 PROCESSES = (*RELAYS, *CONSUMERS, *OTHERS, *WEBS)
 SERVERS = ("mongod", "postgres", "kafka", "connect", "registry", "redis", "provider", "gateway")
 WRITERS = ("mongod", "postgres", "kafka")
@@ -31,6 +32,11 @@ POISONED = (
 # The longest lease of the system is that of the relays, 5 s; a consumer group gives up a member
 # after 10 s or so (apps/outbox/membership.py, apps/outbox/kafka.py).
 LONGER_THAN_LEASES = 13.0
+MINUTES, HOUR = 120.0, 3600.0
+# Who sets times by its own clock at which something is due for others, or for itself later: what it
+# sets with a clock that is ahead comes late by that much, and the judge must wait for it. The rest
+# may be an hour ahead.
+SETS_TIMES = ("orders-web", "payments-web", *CONSUMERS, "payments-settler", "auth-mailer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,18 +44,27 @@ class Fault:
     """Something to break.
 
     Args:
-        kind: kill, term, stop, down, full, wipe, cut, slow, stall, provider, poison or twin.
+        kind: kill, term, stop, clock, down, full, wipe, cut, slow, stall, provider, poison, twin,
+            version or storm.
         targets: processes, servers, links, kinds of the provider's faults, or topics.
         seconds: how long it lasts; 0 for what only happens.
+        ahead: of `clock`: seconds before the true time, or behind it if negative.
     """
 
     kind: str
     targets: tuple[str, ...]
     seconds: float = 0.0
+    ahead: float = 0.0
 
     def __str__(self) -> str:
+        by = f" {self.ahead:+.0f} s" if self.ahead else ""
         lasting = f" for {self.seconds:.0f} s" if self.seconds else ""
-        return f"{self.kind} {', '.join(self.targets)}{lasting}"
+        return f"{self.kind}{by} {', '.join(self.targets)}{lasting}"
+
+    @property
+    def delays(self) -> float:
+        """By how many seconds something may be due later than it should."""
+        return max(self.ahead, 0.0) if set(self.targets) & set(SETS_TIMES) else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +100,7 @@ def alone(chance: random.Random, *, whole: bool) -> list[Fault]:
         killed = stopped = [(name,) for name in PROCESSES]
     faults = [Fault(kind="kill", targets=names, seconds=2) for names in killed]
     faults += [Fault(kind="stop", targets=names, seconds=LONGER_THAN_LEASES) for names in stopped]
+    faults += clocks(PROCESSES, whole=whole)
     faults += [Fault(kind="kill", targets=(name,), seconds=4) for name in SERVERS]
     faults += [
         Fault(kind="down", targets=(name,), seconds=chance.uniform(4, 8))
@@ -102,7 +118,25 @@ def alone(chance: random.Random, *, whole: bool) -> list[Fault]:
     ]
     faults.append(Fault(kind="poison", targets=POISONED, seconds=2))
     faults.append(Fault(kind="twin", targets=TWINS, seconds=12))
+    faults.append(Fault(kind="storm", targets=READERS, seconds=15))
+    faults += [Fault(kind="version", targets=names, seconds=20) for names in killed]
     chance.shuffle(faults)
+    return faults
+
+
+def clocks(names: Sequence[str], *, whole: bool) -> list[Fault]:
+    """Return clocks that jump: an hour and minutes, ahead and behind, as far as each may.
+
+    Args:
+        names: of processes.
+        whole: every process by itself, else together.
+    """
+    strict = tuple(name for name in names if name in SETS_TIMES)
+    free = tuple(name for name in names if name not in SETS_TIMES)
+    faults = []
+    for ahead, targets in ((HOUR, free), (MINUTES, strict), (-MINUTES, names), (-HOUR, names)):
+        groups = [(name,) for name in targets] if whole else [tuple(targets)]
+        faults += [Fault(kind="clock", targets=group, seconds=6, ahead=ahead) for group in groups]
     return faults
 
 
@@ -111,6 +145,7 @@ OFTEN = {
     "kill": 30,
     "term": 8,
     "stop": 10,
+    "clock": 8,
     "down": 10,
     "full": 4,
     "wipe": 2,
@@ -120,6 +155,8 @@ OFTEN = {
     "provider": 12,
     "poison": 4,
     "twin": 6,
+    "version": 5,
+    "storm": 4,
 }
 
 
@@ -132,10 +169,13 @@ def mixed(chance: random.Random) -> Iterator[Fault]:
             "term": PROCESSES,
             "full": WRITERS,
             "stop": PROCESSES,
+            "clock": PROCESSES,
             "down": SERVERS[:-1],
             "wipe": ("redis",),
             "provider": PROVIDER_FAULTS,
             "poison": POISONED,
+            "version": PROCESSES,
+            "storm": READERS,
             "twin": tuple(name for name in PROCESSES if name not in WEBS),
         }
         pool = pools.get(kind, LINKS)
@@ -146,5 +186,12 @@ def mixed(chance: random.Random) -> Iterator[Fault]:
             "stop": LONGER_THAN_LEASES,
             "wipe": 0.0,
             "poison": 0.0,
+            # To have started and to have done something.
+            "version": chance.uniform(10, 20),
         }.get(kind, chance.uniform(2, 8))
-        yield Fault(kind=kind, targets=tuple(chance.sample(pool, count)), seconds=seconds)
+        targets = tuple(chance.sample(pool, count))
+        ahead = 0.0
+        if kind == "clock":
+            may_be_far = not set(targets) & set(SETS_TIMES)
+            ahead = chance.choice((-HOUR, -MINUTES, MINUTES, HOUR if may_be_far else MINUTES))
+        yield Fault(kind=kind, targets=targets, seconds=seconds, ahead=ahead)

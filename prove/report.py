@@ -22,6 +22,7 @@ COLOURS = {
     "kill": "#cf222e",
     "term": "#57606a",
     "stop": "#bf8700",
+    "clock": "#116329",
     "down": "#8250df",
     "full": "#4d2d8f",
     "wipe": "#6e7781",
@@ -31,11 +32,14 @@ COLOURS = {
     "provider": "#1a7f64",
     "poison": "#bf3989",
     "twin": "#0969da",
+    "version": "#1b7c83",
+    "storm": "#0550ae",
 }
 MEANINGS = {
     "kill": "kill -9",
     "term": "SIGTERM: asked to stop, as in a roll-out",
     "stop": "SIGSTOP for longer than any lease, then SIGCONT",
+    "clock": "the clock jumps by minutes or an hour while the process goes on, and back",
     "down": "a server killed and kept away",
     "full": "every write to a file fails, as on a full disk",
     "wipe": "Redis emptied",
@@ -45,6 +49,8 @@ MEANINGS = {
     "provider": "requests lost, answers lost, errors 500; webhooks dropped, doubled, late",
     "poison": "records that are no events",
     "twin": "a second process of a kind that has one",
+    "version": "processes of an earlier version, beside or in place of the present ones",
+    "storm": "members of a consumer group join and leave, again and again",
 }
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "prove",
@@ -119,7 +125,8 @@ def fact_rows(outcome: Outcome) -> list[Row]:
     targets = sum(len(done.fault.targets) for done in outcome.done)
     again = outcome.verdict.counts["sent again"]
     return [
-        ("seed", f"{outcome.seed}"),
+        ("seed", f"{outcome.plan.seed}"),
+        ("earlier version", outcome.earlier or "none: git's history is not at hand"),
         ("load and faults", f"{outcome.ended - outcome.began:.0f} s"),
         ("requests", f"{len(outcome.told):,}"),
         ("without an answer, or 5xx", f"{sum(map(is_failure, outcome.told)):,}"),
@@ -129,6 +136,7 @@ def fact_rows(outcome: Outcome) -> list[Row]:
         ("payments taken (201)", f"{told['pay', 201]:,}"),
         ("cancelled (204)", f"{told['cancel', 204]:,}"),
         ("faults", f"{len(outcome.done):,}, on {targets:,} targets"),
+        ("members that a storm led into groups", f"{outcome.comers:,}"),
         ("restarts of processes", f"{sum(outcome.restarts.values()):,}"),
         ("events", f"{outcome.verdict.counts['events']:,}"),
         ("records sent again", f"{again:,}"),
@@ -190,7 +198,7 @@ def write(outcome: Outcome, directory: Path) -> list[Path]:
     page.write_text(
         "\n\n".join(
             (
-                f"# Run of {at:%Y-%m-%d %H:%M} UTC, seed {outcome.seed}",
+                f"# Run of {at:%Y-%m-%d %H:%M} UTC, seed {outcome.plan.seed}",
                 as_markdown(("", ""), fact_rows(outcome)),
                 f"![Faults against throughput and latency]({picture.name})",
                 "## What was broken, and what it cost",

@@ -12,16 +12,39 @@ from pathlib import Path
 
 from prove import faults, load, world
 from prove.breaker import Breaker
-from prove.faults import Done
+from prove.faults import Done, Fault
 from prove.load import Told
 from prove.verdict import Judge, Verdict
 
 SELLERS, BUYERS = 2, 10
 CALM_SECONDS = 10.0
+LONG = 600.0
 # After each fault: long enough for most to have recovered, not for all, as in life.
 PAUSE_SECONDS = (1.0, 3.0)
 # A relay's or worker's batch: what one that is killed may have sent without having noted it.
 IN_FLIGHT = 1_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run is to do.
+
+    Args:
+        seed: of all choices.
+        seconds: how long mixed faults go on behind those that come alone.
+        kinds: of faults; all if there are none.
+        beside: what git calls the version to run beside the present one; chosen if it is empty.
+    """
+
+    seed: int
+    seconds: float = 60.0
+    kinds: Collection[str] = ()
+    beside: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether each target has each fault alone; in a short run a choice has."""
+        return self.seconds > LONG
 
 
 @dataclass(kw_only=True)
@@ -29,51 +52,48 @@ class Outcome:
     """What a run did and found.
 
     Args:
+        plan: what it was to do.
         began, ended: of load and faults, in seconds since 1970.
         verdict: on everything, since the last fault.
         restarts: how often the supervisor started each process again.
+        comers: how often a member was let into a consumer group by a storm.
+        earlier: the version that ran beside the present one; empty if there was none.
     """
 
-    seed: int
+    plan: Plan
     began: float
     ended: float = 0.0
     told: list[Told] = field(default_factory=list)
     done: list[Done] = field(default_factory=list)
     verdict: Verdict = field(default_factory=Verdict)
     restarts: dict[str, int] = field(default_factory=dict)
+    comers: int = 0
+    earlier: str = ""
 
 
-def run(
-    seed: int,
-    seconds: float,
-    report: Path,
-    say: Callable[[str], None],
-    *,
-    kinds: Collection[str] = (),
-) -> Outcome:
+def run(plan: Plan, report: Path, say: Callable[[str], None]) -> Outcome:
     """Run everything, and return what came of it.
 
     Args:
-        seed: of all choices.
-        seconds: how long mixed faults go on behind those that come alone; an hour has each
-            target alone, a short run a choice.
+        plan: what is to be done.
         report: where logs go if a rule was broken.
         say: told of each step.
-        kinds: of faults; all if there are none.
     """
-    chance = random.Random(seed)  # noqa: S311 (to be repeatable)
-    whole = seconds > 600  # noqa: PLR2004
+    chance = random.Random(plan.seed)  # noqa: S311 (to be repeatable)
     say("starting a stack of its own")
-    with world.running(report) as system:
-        outcome = Outcome(seed=seed, began=time.time())
+    with world.running(report, plan.beside) as system:
+        earlier = system.earlier.commit if system.earlier else ""
+        outcome = Outcome(plan=plan, began=time.time(), earlier=earlier)
         breaker = Breaker(system, chance)
-        with load.running(system.config.public_url, seed, sellers=SELLERS, buyers=BUYERS) as market:
+        with load.running(
+            system.config.public_url, plan.seed, sellers=SELLERS, buyers=BUYERS
+        ) as market:
             outcome.told = market.told
             time.sleep(CALM_SECONDS)
-            break_things(breaker, seconds, say, kinds=kinds, whole=whole)
+            break_things(breaker, plan, say)
             mended = time.time()
         outcome.ended = time.time()
-        outcome.done = breaker.done
+        outcome.done, outcome.comers = breaker.done, breaker.comers
         say("everything is mended and the load has ended: waiting until every rule holds")
         judge = Judge(
             config=system.direct,
@@ -81,6 +101,7 @@ def run(
             told=outcome.told,
             planted=breaker.planted,
             in_flight=IN_FLIGHT * sum(len(done.fault.targets) for done in breaker.done),
+            delays=max((done.fault.delays for done in breaker.done), default=0.0),
         )
         outcome.verdict = judge.wait(since=mended)
         infos = json.loads((system.config.run / "restarts.json").read_text(encoding="utf-8"))
@@ -90,28 +111,22 @@ def run(
     return outcome
 
 
-def break_things(
-    breaker: Breaker,
-    seconds: float,
-    say: Callable[[str], None],
-    *,
-    kinds: Collection[str],
-    whole: bool,
-) -> None:
+def break_things(breaker: Breaker, plan: Plan, say: Callable[[str], None]) -> None:
     """Do each kind of fault alone, then all kinds mixed."""
     chance = breaker.chance
-    for fault in faults.alone(chance, whole=whole):
-        if kinds and fault.kind not in kinds:
-            continue
+
+    def is_wanted(fault: Fault) -> bool:
+        possible = fault.kind != "version" or breaker.world.earlier is not None
+        return possible and (not plan.kinds or fault.kind in plan.kinds)
+
+    for fault in filter(is_wanted, faults.alone(chance, whole=plan.whole)):
         say(str(fault))
         breaker.do(fault, time.sleep)
         time.sleep(chance.uniform(*PAUSE_SECONDS))
-    until = time.monotonic() + seconds
-    for fault in faults.mixed(chance):
+    until = time.monotonic() + plan.seconds
+    for fault in filter(is_wanted, faults.mixed(chance)):
         if time.monotonic() > until:
             return
-        if kinds and fault.kind not in kinds:
-            continue
         say(f"mixed: {fault}")
         breaker.do(fault, time.sleep, mixed=True)
         time.sleep(chance.uniform(0, PAUSE_SECONDS[0]))

@@ -8,14 +8,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
-from deploy.local.config import ROOT, SERVICES, Config, directories, load
+from deploy.local.config import INJECTED, ROOT, SERVICES, Config, directories, load
 from deploy.local.ending import end
 from deploy.local.entries import Launch, environment_of_service
 from deploy.local.ports import FRONTED, NAMES, find_free, front_variable, variable
@@ -23,8 +23,10 @@ from deploy.local.servers import unprivileged
 from deploy.local.stack import STACK
 from deploy.local.supervision import Supervisor
 from deploy.local.testing import SECONDS_TO_STOP, wait_until_up
-from prove import proxy
+from prove import clocks, proxy, versions
+from prove.injected.sitecustomize import clocks as clocks_of
 from prove.proxy import Proxy
+from prove.versions import Version
 
 # Long enough to pay even behind a slow link, short enough to wait for its end.
 WINDOW_SECONDS = 25
@@ -38,12 +40,14 @@ class World:
         config: of its stack.
         direct: the same, past the proxies: whoever checks is not disturbed.
         environ: what its processes inherit.
+        earlier: the version to run beside the present one; None if there is none.
     """
 
     config: Config
     direct: Config
     environ: Mapping[str, str]
     links: Proxy
+    earlier: Version | None = None
     extra: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -72,6 +76,11 @@ class World:
                 reached.append(member.pid)
         return reached
 
+    def set_clocks(self, names: Collection[str], ahead: float) -> None:
+        """Set the clocks of processes of ours; 0 seconds ahead sets them right."""
+        pids = [member.pid for name in names for member in self.family_of(name)]
+        clocks.set_clocks(pids, ahead, clocks_of(self.config.directory))
+
     def ask_to_stop(self, name: str) -> None:
         """Send SIGTERM to a process; what stands below it is its own affair."""
         pid = self.pid_of(name)
@@ -99,15 +108,24 @@ class World:
 
     def start_twin(self, name: str) -> None:
         """Start a second process of a kind, as somebody does by mistake."""
+        self._start(name, f"{name}-twin", ROOT, {})
+
+    def start_earlier(self, name: str) -> None:
+        """Start a process of the earlier version, with the settings of the present one."""
+        if self.earlier is None:
+            raise RuntimeError("There is no earlier version.")
+        static = {"STATIC_ROOT": str(self.earlier.static)}
+        self._start(name, f"{name}-earlier", self.earlier.directory, static)
+
+    def _start(self, name: str, log_name: str, directory: Path, more: Mapping[str, str]) -> None:
         entry = next(entry for entry in STACK if entry.name == name)
         launch: Launch = entry.program.launch(self.config)
         # It has the name's settings, but not its port for metrics, on which the first one listens.
-        environment = {**launch.environment, "METRICS_ADDRESS": ""}
-        log = (self.config.logs / f"{name}-twin.log").open("ab")
-        with log:
+        environment = {**launch.environment, **more, "METRICS_ADDRESS": ""}
+        with (self.config.logs / f"{log_name}.log").open("ab") as log:
             process = subprocess.Popen(
                 launch.command,
-                cwd=launch.directory,
+                cwd=directory,
                 env={**self.environ, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -116,11 +134,21 @@ class World:
             )
         self.extra.append(process)
 
-    def end_twins(self) -> None:
+    def end_extra(self) -> None:
+        """Kill what was started beside the stack."""
         for process in self.extra:
             process.kill()
             process.wait()
         self.extra.clear()
+
+    def retire_extra(self) -> None:
+        """Ask what was started beside the stack to end, as a roll-out does."""
+        for process in self.extra:
+            process.terminate()
+        for process in self.extra:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=SECONDS_TO_STOP)
+        self.end_extra()
 
     def environment_of(self, service: str) -> dict[str, str]:
         """Return what a management command of a service runs with, past the proxies."""
@@ -128,11 +156,12 @@ class World:
 
 
 @contextmanager
-def running(report: Path) -> Iterator[World]:
+def running(report: Path, beside: str = "") -> Iterator[World]:
     """Keep a stack running on free ports, thrown away afterwards unless the run failed.
 
     Args:
         report: where the logs of a failed run go.
+        beside: what git calls the version to run beside it; chosen if it is empty.
     """
     directory = Path(tempfile.mkdtemp(prefix="ticketing-prove-"))
     _, cache = directories(os.environ)
@@ -147,6 +176,7 @@ def running(report: Path) -> Iterator[World]:
         "TICKETING_DIR": str(directory),
         "TICKETING_CACHE": str(cache),
         "EXPIRATION_WINDOW_SECONDS": str(WINDOW_SECONDS),
+        INJECTED: str(clocks.INJECTED),
         "THROTTLE_SIGNUP": "100000/min",
         "THROTTLE_SIGNIN": "100000/min",
     }
@@ -169,16 +199,24 @@ def running(report: Path) -> Iterator[World]:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        world = World(config=config, direct=direct, environ=environ, links=links)
+        world = World(
+            config=config,
+            direct=direct,
+            environ=environ,
+            links=links,
+            earlier=versions.lay_out(directory / "earlier", beside),
+        )
         try:
             wait_until_up(process, directory, output)
+            if world.earlier:
+                versions.prepare(world.earlier, world.environment_of("auth"))
             yield world
         except BaseException:
             shutil.copytree(config.logs, report / "logs", dirs_exist_ok=True)
             shutil.copy(output, report / "logs" / "output.log")
             raise
         finally:
-            world.end_twins()
+            world.end_extra()
             end(process, within=SECONDS_TO_STOP)
             shutil.rmtree(directory, ignore_errors=True)
 

@@ -3,7 +3,17 @@ from __future__ import annotations
 import random
 from itertools import islice
 
-from prove.faults import LINKS, LONGER_THAN_LEASES, PROCESSES, SERVERS, alone, mixed
+from prove.faults import (
+    HOUR,
+    LINKS,
+    LONGER_THAN_LEASES,
+    MINUTES,
+    PROCESSES,
+    SERVERS,
+    Fault,
+    alone,
+    mixed,
+)
 from prove.report import MEANINGS
 
 
@@ -35,6 +45,22 @@ def test_process_is_stopped_for_longer_than_any_lease() -> None:
     faults = [*alone(random.Random(7), whole=True), *islice(mixed(random.Random(7)), 200)]
 
     assert all(fault.seconds >= LONGER_THAN_LEASES for fault in faults if fault.kind == "stop")
+
+
+def test_clocks_of_all_processes_jump_by_an_hour_and_by_minutes_both_ways() -> None:
+    jumps = [each for each in alone(random.Random(7), whole=True) if each.kind == "clock"]
+
+    assert {name for jump in jumps for name in jump.targets} == set(PROCESSES)
+    assert {jump.ahead for jump in jumps} == {-HOUR, -MINUTES, MINUTES, HOUR}
+
+
+def test_clock_puts_nothing_off_for_longer_than_the_judge_waits() -> None:
+    faults = [*alone(random.Random(7), whole=True), *islice(mixed(random.Random(7)), 1000)]
+
+    assert max(fault.delays for fault in faults) == MINUTES
+    late = Fault(kind="clock", targets=("orders-web",), ahead=MINUTES)
+    harmless = Fault(kind="clock", targets=("tickets-relay",), ahead=HOUR)
+    assert (late.delays, harmless.delays) == (MINUTES, 0)
 
 
 def test_mixed_faults_are_of_every_kind() -> None:

@@ -7,7 +7,7 @@ from prove import report
 from prove.faults import Done, Fault
 from prove.load import Told
 from prove.rules import RULES, Violation
-from prove.run import Outcome
+from prove.run import Outcome, Plan
 from prove.verdict import Verdict
 
 
@@ -18,7 +18,7 @@ def make_outcome(*violations: Violation) -> Outcome:
     ]
     killed = Fault(kind="kill", targets=("mongod",), seconds=4)
     return Outcome(
-        seed=7,
+        plan=Plan(seed=7),
         began=0,
         ended=30,
         told=told,
