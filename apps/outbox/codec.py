@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import fastavro
@@ -94,8 +95,17 @@ class Codec:
         self._schemas.close()
 
 
-def decode_record(value: bytes, schemas: Schemas) -> tuple[str, dict[str, Any]]:
+def decode_record(
+    value: bytes, schemas: Schemas, readers: Mapping[str, LocalSchema] | None = None
+) -> tuple[str, dict[str, Any]]:
     """Return the full name of the Avro record in `value`, and its fields, as they were written.
+
+    Args:
+        value: a schema's id and the record.
+        schemas: where the schema is found.
+        readers: by which schema a record of this name is read instead: fields that its writer
+            did not have are at their defaults then, and those that only its writer had are left
+            out.
 
     Raises:
         Poison: the bytes can never be read.
@@ -107,7 +117,8 @@ def decode_record(value: bytes, schemas: Schemas) -> tuple[str, dict[str, Any]]:
     body = io.BytesIO(value)
     body.seek(PREFIX.size)
     try:
-        fields: Any = fastavro.schemaless_reader(body, schema, None)
+        reader = readers.get(schema["name"]) if readers else None
+        fields: Any = fastavro.schemaless_reader(body, schema, reader.parsed if reader else None)
     except Exception as exc:
         raise Poison("not_avro", f"The value is no {schema['name']}: {exc!r}") from exc
     if body.tell() != len(value):

@@ -158,11 +158,11 @@ def _row(model: OutboxEvent) -> OutboxRow:
 
 
 def _digest_of_value(value: bytes | None, schemas: Schemas | None) -> str:
-    """Digest what the value says, by the schema that it was written with; bytes if it is none."""
+    """Digest what the value says to this version, whichever wrote it; bytes if it is no event."""
     if schemas is None or value is None:
         return ""
     try:
-        return _digest(decode_record(value, schemas))
+        return _digest(decode_record(value, schemas, local_schemas()))
     except Poison:
         return _digest(value.hex())
 
