@@ -6,18 +6,17 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import quantiles
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from prove import memory, watching
 from prove.faults import Done
-from prove.load import NO_ANSWER, Told
+from prove.load import Told
+from prove.measuring import BAD, INK, OURS, STYLE, Row, is_failure, percentile
 from prove.rules import RULES
 from prove.run import Outcome
 
-INK, OURS, BAD = "#7d8590", "#2f81f7", "#bc4c00"
 COLOURS = {
     "kill": "#cf222e",
     "term": "#57606a",
@@ -52,39 +51,10 @@ MEANINGS = {
     "version": "processes of an earlier version, beside or in place of the present ones",
     "storm": "members of a consumer group join and leave, again and again",
 }
-STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "prove",
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": False,
-    "grid.color": INK,
-    "grid.alpha": 0.25,
-}
-SERVER_ERROR = 500
 COST_WORDS = (
     "Answers are those that are neither 5xx nor missing. The first line is the time before the "
     "first fault."
 )
-Row = tuple[str, ...]
-
-
-def is_failure(told: Told) -> bool:
-    """Whether the client got no answer, or an error page."""
-    return told.status == NO_ANSWER or told.status >= SERVER_ERROR
-
-
-def percentile(values: Sequence[float], percent: int) -> float:
-    """Return a percentile, 0 of nothing."""
-    if len(values) < 2:  # noqa: PLR2004
-        return values[0] if values else 0.0
-    return quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
 def cost(told: Iterable[Told], spans: Sequence[tuple[float, float]]) -> Row:
@@ -153,7 +123,8 @@ def fact_rows(outcome: Outcome) -> list[Row]:
 
 def rule_rows(outcome: Outcome) -> list[Row]:
     broken = Counter(violation.rule for violation in outcome.verdict.violations)
-    rows: list[Row] = [(name, meaning, f"{broken.pop(name, 0)}") for name, meaning in RULES.items()]
+    rules = RULES | watching.RULES
+    rows: list[Row] = [(name, meaning, f"{broken.pop(name, 0)}") for name, meaning in rules.items()]
     rows.append(
         (
             "events",
@@ -162,6 +133,32 @@ def rule_rows(outcome: Outcome) -> list[Row]:
         )
     )
     return rows
+
+
+MEMORY_HEAD = ("process", "seconds", "MB at first", "MB at last", "files at first", "at last")
+MEMORY_WORDS = (
+    "Of each kind of process the one that grew most, in the first and the last third of its life, "
+    "less its start. Who was ended sooner than after two and a half minutes is not judged."
+)
+
+
+def memory_rows(outcome: Outcome) -> list[Row]:
+    """Return what each kind of process held, who grew most first."""
+    rows: dict[str, Row] = {}
+    for life in memory.lives(outcome.watch.samples):
+        rows.setdefault(
+            life.name,
+            (
+                life.name,
+                f"{life.seconds:.0f}",
+                *(f"{each / memory.MEGABYTE:.0f}" for each in life.memory[::2]),
+                *(f"{each:.0f}" for each in life.files[::2]),
+            ),
+        )
+    return list(rows.values())
+
+
+MOST_TOLD, MOST_VIOLATIONS_TOLD = 5, 30
 
 
 def as_text(head: Row, rows: Sequence[Row]) -> str:
@@ -183,37 +180,42 @@ def for_terminal(outcome: Outcome) -> str:
         as_text(("", ""), fact_rows(outcome)),
         as_text(FAULT_HEAD, fault_rows(outcome)),
         as_text(("rule", "", "broken"), rule_rows(outcome)),
-        *map(str, outcome.verdict.violations[:30]),
+        as_text(MEMORY_HEAD, memory_rows(outcome)[:MOST_TOLD]),
+        "\n".join(map(str, outcome.verdict.violations[:MOST_VIOLATIONS_TOLD])),
     ]
-    return "\n\n".join(parts[:3]) + "\n\n" + "\n".join(parts[3:])
+    return "\n\n".join(parts)
 
 
 def write(outcome: Outcome, directory: Path) -> list[Path]:
     """Write the report and its picture, and return the files."""
     directory.mkdir(parents=True, exist_ok=True)
-    picture, page = directory / "proof-timeline.svg", directory / "proof-run.md"
+    page, picture = directory / "proof-run.md", directory / "proof-timeline.svg"
     draw(outcome, picture)
     at = datetime.fromtimestamp(outcome.began, UTC)
-    kinds = [(kind, MEANINGS[kind]) for kind in MEANINGS]
-    page.write_text(
-        "\n\n".join(
-            (
-                f"# Run of {at:%Y-%m-%d %H:%M} UTC, seed {outcome.plan.seed}",
-                as_markdown(("", ""), fact_rows(outcome)),
-                f"![Faults against throughput and latency]({picture.name})",
-                "## What was broken, and what it cost",
-                COST_WORDS,
-                as_markdown(FAULT_HEAD, fault_rows(outcome)),
-                as_markdown(("fault", "what was done"), kinds),
-                "## Rules",
-                as_markdown(("rule", "", "broken"), rule_rows(outcome)),
-                *(f"- {violation}" for violation in outcome.verdict.violations),
-            )
-        )
-        + "\n",
-        encoding="utf-8",
+    parts = (
+        f"# Run of {at:%Y-%m-%d %H:%M} UTC, seed {outcome.plan.seed}",
+        as_markdown(("", ""), fact_rows(outcome)),
+        *of_faults(outcome, picture),
+        "## Rules",
+        as_markdown(("rule", "", "broken"), rule_rows(outcome)),
+        *(f"- {violation}" for violation in outcome.verdict.violations),
+        "## Memory",
+        MEMORY_WORDS,
+        as_markdown(MEMORY_HEAD, memory_rows(outcome)),
     )
+    page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return [page, picture]
+
+
+def of_faults(outcome: Outcome, picture: Path) -> Row:
+    """Return what the page says of the faults."""
+    return (
+        f"![Faults against throughput and latency]({picture.name})",
+        "## What was broken, and what it cost",
+        COST_WORDS,
+        as_markdown(FAULT_HEAD, fault_rows(outcome)),
+        as_markdown(("fault", "what was done"), list(MEANINGS.items())),
+    )
 
 
 def draw(outcome: Outcome, path: Path) -> None:

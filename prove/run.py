@@ -15,6 +15,7 @@ from prove.breaker import Breaker
 from prove.faults import Done, Fault
 from prove.load import Told
 from prove.verdict import Judge, Verdict
+from prove.watching import Watch, watching
 
 SELLERS, BUYERS = 2, 10
 CALM_SECONDS = 10.0
@@ -56,6 +57,7 @@ class Outcome:
         began, ended: of load and faults, in seconds since 1970.
         verdict: on everything, since the last fault.
         restarts: how often the supervisor started each process again.
+        watch: what was seen of each process meanwhile.
         comers: how often a member was let into a consumer group by a storm.
         earlier: the version that ran beside the present one; empty if there was none.
     """
@@ -67,6 +69,7 @@ class Outcome:
     done: list[Done] = field(default_factory=list)
     verdict: Verdict = field(default_factory=Verdict)
     restarts: dict[str, int] = field(default_factory=dict)
+    watch: Watch = field(default_factory=Watch)
     comers: int = 0
     earlier: str = ""
 
@@ -76,14 +79,17 @@ def run(plan: Plan, report: Path, say: Callable[[str], None]) -> Outcome:
 
     Args:
         plan: what is to be done.
-        report: where logs go if a rule was broken.
+        report: where logs go.
         say: told of each step.
     """
     chance = random.Random(plan.seed)  # noqa: S311 (to be repeatable)
     say("starting a stack of its own")
-    with world.running(report, plan.beside) as system:
+    with (
+        world.running(report, plan.beside) as system,
+        watching(system, faults.PROCESSES) as watch,
+    ):
         earlier = system.earlier.commit if system.earlier else ""
-        outcome = Outcome(plan=plan, began=time.time(), earlier=earlier)
+        outcome = Outcome(plan=plan, began=time.time(), watch=watch, earlier=earlier)
         breaker = Breaker(system, chance)
         with load.running(
             system.config.public_url, plan.seed, sellers=SELLERS, buyers=BUYERS
@@ -104,10 +110,10 @@ def run(plan: Plan, report: Path, say: Callable[[str], None]) -> Outcome:
             delays=max((done.fault.delays for done in breaker.done), default=0.0),
         )
         outcome.verdict = judge.wait(since=mended)
+        outcome.verdict.violations += watch.judge(breaker.done)
         infos = json.loads((system.config.run / "restarts.json").read_text(encoding="utf-8"))
         outcome.restarts = infos
-        if outcome.verdict.violations:
-            shutil.copytree(system.config.logs, report / "logs", dirs_exist_ok=True)
+        shutil.copytree(system.config.logs, report / "logs", dirs_exist_ok=True)
     return outcome
 
 

@@ -176,6 +176,7 @@ def running(report: Path, beside: str = "") -> Iterator[World]:
         "TICKETING_DIR": str(directory),
         "TICKETING_CACHE": str(cache),
         "EXPIRATION_WINDOW_SECONDS": str(WINDOW_SECONDS),
+        "LOG_FORMAT": "json",
         INJECTED: str(clocks.INJECTED),
         "THROTTLE_SIGNUP": "100000/min",
         "THROTTLE_SIGNIN": "100000/min",
