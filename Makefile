@@ -42,8 +42,8 @@ images: .venv/.dev ## build the images, try every process in a container, and or
 bench: .venv/.dev ## measure the outbox against its references: make bench, make bench B="relay --repeat 5"
 	@exec $(BIN)/python -m bench $(or $(B),all)
 
-prove: .venv/.dev ## break the running system in every way and check every promise (SEED=7, LONG=1)
-	@exec $(BIN)/python -m prove $(if $(SEED),--seed $(SEED)) $(if $(LONG),--long) $(PROVE)
+prove: .venv/.dev ## break the running system in every way and check every promise (SEED=7, LONG=1, SOAK=30)
+	@exec $(BIN)/python -m prove $(if $(SEED),--seed $(SEED)) $(if $(LONG),--long) $(if $(SOAK),--soak $(SOAK)) $(PROVE)
 
 check: .venv/.dev ## format, lint, types, imports, Dockerfiles, migrations, schemas
 	@$(BIN)/ruff format --check .

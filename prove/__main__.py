@@ -27,6 +27,7 @@ examples:
   python -m prove --seed 7             the same choices as another run with that seed
   python -m prove --long               an hour: each fault on each target, then mixed
   python -m prove --mixed-minutes 20   something between
+  python -m prove --soak 30            half an hour without a fault: memory and latency
   python -m prove --kinds cut stall    these kinds alone, to look closer
 
 Exit status 1 says that a rule was broken; the logs lie beside the report then.
@@ -53,6 +54,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="the earlier version of the fault `version`; by default the one before the last new "
         "migration or changed schema",
     )
+    parser.add_argument(
+        "--soak",
+        type=float,
+        default=0.0,
+        metavar="MINUTES",
+        help="the load without any fault, to see whether memory and latency stay as they are",
+    )
     parser.add_argument("--report", type=Path, default=Path(".local/prove"), metavar="DIRECTORY")
     return parser.parse_args(arguments)
 
@@ -71,7 +79,13 @@ def prove(arguments: Sequence[str]) -> int:
         print(f"{passed // 60:3.0f}:{passed % 60:04.1f}  {text}", flush=True)
 
     say(f"seed {seed}")
-    plan = Plan(seed=seed, seconds=seconds, kinds=options.kinds or (), beside=options.beside)
+    plan = Plan(
+        seed=seed,
+        seconds=seconds,
+        kinds=options.kinds or (),
+        beside=options.beside,
+        soak=options.soak * 60,
+    )
     outcome = run(plan, options.report, say)
     files = report.write(outcome, options.report)
     print(f"\n{report.for_terminal(outcome)}\n")

@@ -163,7 +163,9 @@ class Seller(Client):
         if told.status == HTTPStatus.CREATED:
             self.listed += 1
             self.market.offer(told.subject, hot=self.listed % HOT_EVERY == 0)
-        self.stopping.wait(SELLER_PAUSE_SECONDS * self.chance.uniform(0.5, 1.5))
+        # The pace at which tickets come, and with them all else, is not that of the answers.
+        pause = SELLER_PAUSE_SECONDS * self.chance.uniform(0.5, 1.5)
+        self.stopping.wait(max(0.0, pause - told.took))
 
 
 # How buyers behave, and how many of them do.

@@ -10,7 +10,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from prove import memory, watching
+from prove import memory, soaking, watching
 from prove.faults import Done
 from prove.load import Told
 from prove.measuring import BAD, INK, OURS, STYLE, Row, is_failure, percentile
@@ -176,9 +176,12 @@ def as_markdown(head: Row, rows: Sequence[Row]) -> str:
 
 
 def for_terminal(outcome: Outcome) -> str:
+    soak = outcome.plan.soak
     parts = [
         as_text(("", ""), fact_rows(outcome)),
-        as_text(FAULT_HEAD, fault_rows(outcome)),
+        as_text(soaking.HEAD, soaking.third_rows(outcome))
+        if soak
+        else as_text(FAULT_HEAD, fault_rows(outcome)),
         as_text(("rule", "", "broken"), rule_rows(outcome)),
         as_text(MEMORY_HEAD, memory_rows(outcome)[:MOST_TOLD]),
         "\n".join(map(str, outcome.verdict.violations[:MOST_VIOLATIONS_TOLD])),
@@ -189,13 +192,17 @@ def for_terminal(outcome: Outcome) -> str:
 def write(outcome: Outcome, directory: Path) -> list[Path]:
     """Write the report and its picture, and return the files."""
     directory.mkdir(parents=True, exist_ok=True)
-    page, picture = directory / "proof-run.md", directory / "proof-timeline.svg"
-    draw(outcome, picture)
+    if outcome.plan.soak:
+        page, picture = directory / "soak-run.md", directory / "soak-timeline.svg"
+        soaking.draw(outcome, picture)
+    else:
+        page, picture = directory / "proof-run.md", directory / "proof-timeline.svg"
+        draw(outcome, picture)
     at = datetime.fromtimestamp(outcome.began, UTC)
     parts = (
         f"# Run of {at:%Y-%m-%d %H:%M} UTC, seed {outcome.plan.seed}",
         as_markdown(("", ""), fact_rows(outcome)),
-        *of_faults(outcome, picture),
+        *(of_soak(outcome, picture) if outcome.plan.soak else of_faults(outcome, picture)),
         "## Rules",
         as_markdown(("rule", "", "broken"), rule_rows(outcome)),
         *(f"- {violation}" for violation in outcome.verdict.violations),
@@ -215,6 +222,15 @@ def of_faults(outcome: Outcome, picture: Path) -> Row:
         COST_WORDS,
         as_markdown(FAULT_HEAD, fault_rows(outcome)),
         as_markdown(("fault", "what was done"), list(MEANINGS.items())),
+    )
+
+
+def of_soak(outcome: Outcome, picture: Path) -> Row:
+    """Return what the page says of a run without a fault."""
+    return (
+        f"![Memory and latency over time]({picture.name})",
+        "## From beginning to end",
+        as_markdown(soaking.HEAD, soaking.third_rows(outcome)),
     )
 
 

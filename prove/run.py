@@ -35,12 +35,14 @@ class Plan:
         seconds: how long mixed faults go on behind those that come alone.
         kinds: of faults; all if there are none.
         beside: what git calls the version to run beside the present one; chosen if it is empty.
+        soak: seconds of load without any fault; 0 for a run with faults.
     """
 
     seed: int
     seconds: float = 60.0
     kinds: Collection[str] = ()
     beside: str = ""
+    soak: float = 0.0
 
     @property
     def whole(self) -> bool:
@@ -95,8 +97,12 @@ def run(plan: Plan, report: Path, say: Callable[[str], None]) -> Outcome:
             system.config.public_url, plan.seed, sellers=SELLERS, buyers=BUYERS
         ) as market:
             outcome.told = market.told
-            time.sleep(CALM_SECONDS)
-            break_things(breaker, plan, say)
+            if plan.soak:
+                say(f"load without a fault for {plan.soak / 60:.0f} minutes")
+                time.sleep(plan.soak)
+            else:
+                time.sleep(CALM_SECONDS)
+                break_things(breaker, plan, say)
             mended = time.time()
         outcome.ended = time.time()
         outcome.done, outcome.comers = breaker.done, breaker.comers
