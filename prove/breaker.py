@@ -18,6 +18,7 @@ from confluent_kafka import Producer
 from prove import storm
 from prove.faults import WEBS, Done, Fault
 from prove.proxy import Mode
+from prove.versions import Version
 from prove.world import World
 
 PATIENCE_SECONDS = 120.0
@@ -163,12 +164,22 @@ class Breaker:
         Web servers stand in the place of the present ones, whose ports they need; all others
         stand beside them.
         """
+        if self.world.earlier is not None:
+            replaced = tuple(name for name in fault.targets if name in WEBS)
+            yield from self._run(self.world.earlier, fault.targets, replaced)
+
+    def _schema(self, fault: Fault) -> Iterator[None]:
+        """Have all events sent by a version whose schemas have one more field."""
+        yield from self._run(self.world.newer, fault.targets, fault.targets)
+
+    def _run(
+        self, version: Version, names: tuple[str, ...], replaced: tuple[str, ...]
+    ) -> Iterator[None]:
         supervisor = self.world.supervisor
-        replaced = tuple(name for name in fault.targets if name in WEBS)
         try:
             supervisor.stop(replaced)
-            for name in fault.targets:
-                self.world.start_earlier(name)
+            for name in names:
+                self.world.start_of(version, name)
             yield
         finally:
             self.world.retire_extra()

@@ -11,12 +11,42 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import tee
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import django
 from django.conf import settings
 from django.utils.module_loading import import_string
+
+from prove.versions import NEW_FIELD
+
+if TYPE_CHECKING:
+    from apps.outbox.codec import Schemas
+    from apps.outbox.schemas import LocalSchema
+
+
+@dataclass
+class Counting:
+    """The registry's schemas; counts how many records are of one that the newer version has.
+
+    Args:
+        schemas: asked for each record.
+    """
+
+    schemas: Schemas
+    newer: int = 0
+
+    def writer_schema(self, schema_id: int, /) -> dict[str, Any]:
+        schema = self.schemas.writer_schema(schema_id)
+        self.newer += any(each["name"] == NEW_FIELD["name"] for each in schema["fields"])
+        return schema
+
+    def schema_id(self, topic: str, schema: LocalSchema, /) -> int:
+        return self.schemas.schema_id(topic, schema)
+
+    def close(self) -> None:
+        self.schemas.close()
 
 
 def judge(planted: frozenset[str], in_flight: int) -> dict[str, Any]:
@@ -40,7 +70,7 @@ def judge(planted: frozenset[str], in_flight: int) -> dict[str, Any]:
         committed,
     )
 
-    schemas = Registry.from_settings()
+    schemas = Counting(Registry.from_settings())
     own = [
         topic.name
         for topic in settings.OUTBOX_TOPICS
@@ -82,7 +112,7 @@ def judge(planted: frozenset[str], in_flight: int) -> dict[str, Any]:
             )
         )
         counts["events"] = len(rows)
-        counts["records"] = len(records)
+        counts["records"], counts["newer"] = len(records), schemas.newer
         counts["sent again"] = len(records) - len({each.event.id for each in records})
     if read:
         first, second = tee(deliveries(read))

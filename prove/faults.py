@@ -17,6 +17,7 @@ OTHERS = (
     *("expiration-worker", "expiration-beat"),
 )
 READERS = (*CONSUMERS, "orders-raw")
+SENDERS = (*RELAYS, "orders-raw")
 PROCESSES = (*RELAYS, *CONSUMERS, *OTHERS, *WEBS)
 SERVERS = ("mongod", "postgres", "kafka", "connect", "registry", "redis", "provider", "gateway")
 WRITERS = ("mongod", "postgres", "kafka")
@@ -45,7 +46,7 @@ class Fault:
 
     Args:
         kind: kill, term, stop, clock, down, full, wipe, cut, slow, stall, provider, poison, twin,
-            version or storm.
+            version, schema or storm.
         targets: processes, servers, links, kinds of the provider's faults, or topics.
         seconds: how long it lasts; 0 for what only happens.
         ahead: of `clock`: seconds before the true time, or behind it if negative.
@@ -118,6 +119,7 @@ def alone(chance: random.Random, *, whole: bool) -> list[Fault]:
     ]
     faults.append(Fault(kind="poison", targets=POISONED, seconds=2))
     faults.append(Fault(kind="twin", targets=TWINS, seconds=12))
+    faults.append(Fault(kind="schema", targets=SENDERS, seconds=15))
     faults.append(Fault(kind="storm", targets=READERS, seconds=15))
     faults += [Fault(kind="version", targets=names, seconds=20) for names in killed]
     chance.shuffle(faults)
@@ -156,6 +158,7 @@ OFTEN = {
     "poison": 4,
     "twin": 6,
     "version": 5,
+    "schema": 3,
     "storm": 4,
 }
 
@@ -176,6 +179,7 @@ def mixed(chance: random.Random) -> Iterator[Fault]:
             "poison": POISONED,
             "version": PROCESSES,
             "storm": READERS,
+            "schema": SENDERS,
             "twin": tuple(name for name in PROCESSES if name not in WEBS),
         }
         pool = pools.get(kind, LINKS)
@@ -188,6 +192,7 @@ def mixed(chance: random.Random) -> Iterator[Fault]:
             "poison": 0.0,
             # To have started and to have done something.
             "version": chance.uniform(10, 20),
+            "schema": chance.uniform(10, 15),
         }.get(kind, chance.uniform(2, 8))
         targets = tuple(chance.sample(pool, count))
         ahead = 0.0

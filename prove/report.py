@@ -32,6 +32,7 @@ COLOURS = {
     "poison": "#bf3989",
     "twin": "#0969da",
     "version": "#1b7c83",
+    "schema": "#953800",
     "storm": "#0550ae",
 }
 MEANINGS = {
@@ -49,6 +50,7 @@ MEANINGS = {
     "poison": "records that are no events",
     "twin": "a second process of a kind that has one",
     "version": "processes of an earlier version, beside or in place of the present ones",
+    "schema": "events of a newer schema, which has one more field",
     "storm": "members of a consumer group join and leave, again and again",
 }
 COST_WORDS = (
@@ -109,6 +111,7 @@ def fact_rows(outcome: Outcome) -> list[Row]:
         ("members that a storm led into groups", f"{outcome.comers:,}"),
         ("restarts of processes", f"{sum(outcome.restarts.values()):,}"),
         ("events", f"{outcome.verdict.counts['events']:,}"),
+        ("records of a newer schema", f"{outcome.verdict.counts['newer']:,}"),
         ("records sent again", f"{again:,}"),
         ("effects in consumers", f"{outcome.verdict.counts['effects']:,}"),
         (

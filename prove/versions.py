@@ -1,8 +1,10 @@
-"""An earlier version of the project, laid beside the present one to run with its databases."""
+"""Other versions of the project, laid beside the present one to run with its databases."""
 
 from __future__ import annotations
 
 import io
+import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -17,17 +19,29 @@ from deploy.local.config import ROOT
 SHARED = (("--diff-filter=A", "apps/*/migrations/*.py"), ("--diff-filter=AM", "avro/*.avsc"))
 
 
+# What a process needs of the project's files.
+RUNNING = ("apps", "avro", "ticketing", "manage.py")
+NEW_FIELD = {
+    "name": "of_the_next_version",
+    "type": "string",
+    "default": "nobody of this version knows it",
+    "doc": "What a newer version may add.",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """An earlier version.
+    """Another version.
 
     Args:
-        commit: its id, short, and its subject.
+        name: of its logs: earlier or newer.
         directory: where its files are.
+        commit: its id, short, and its subject; empty if it is none of git's.
     """
 
-    commit: str
+    name: str
     directory: Path
+    commit: str = ""
 
     @property
     def static(self) -> Path:
@@ -58,7 +72,28 @@ def lay_out(directory: Path, ref: str = "", *, root: Path = ROOT) -> Version | N
     with tarfile.open(fileobj=io.BytesIO(files)) as archive:
         archive.extractall(directory, filter="data")
     named = ask(root, "log", "-1", "--format=%h %s", commit)
-    return Version(commit=named, directory=directory)
+    return Version(name="earlier", directory=directory, commit=named)
+
+
+def lay_out_newer(directory: Path, *, root: Path = ROOT) -> Version:
+    """Write the present version's files with one more field in each schema, and return it.
+
+    Args:
+        directory: to be made.
+        root: of the present version.
+    """
+    directory.mkdir(parents=True)
+    for name in RUNNING:
+        if (root / name).is_dir():
+            unneeded = shutil.ignore_patterns("__pycache__", "tests")
+            shutil.copytree(root / name, directory / name, ignore=unneeded)
+        else:
+            shutil.copy(root / name, directory / name)
+    for path in (directory / "avro").rglob("*.avsc"):
+        schema = json.loads(path.read_text(encoding="utf-8"))
+        schema["fields"].append(NEW_FIELD)
+        path.write_text(json.dumps(schema, indent=2), encoding="utf-8")
+    return Version(name="newer", directory=directory)
 
 
 def find(root: Path) -> str:
@@ -87,10 +122,10 @@ def ask(root: Path, *question: str) -> str:
 
 
 def prepare(version: Version, environment: Mapping[str, str]) -> None:
-    """Register the version's schemas and collect its static files, as its own roll-out had done.
+    """Register the version's schemas and collect its static files, as its own roll-out does.
 
     Args:
-        version: the earlier one.
+        version: another one than the present.
         environment: what a management command runs with.
 
     Raises:
@@ -110,4 +145,4 @@ def prepare(version: Version, environment: Mapping[str, str]) -> None:
             check=False,
         )
         if done.returncode:
-            raise RuntimeError(f"{version.commit}: {' '.join(command)}: {done.stderr.strip()}")
+            raise RuntimeError(f"{version.name}: {' '.join(command)}: {done.stderr.strip()}")

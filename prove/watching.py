@@ -58,8 +58,8 @@ def watching(system: World, names: Sequence[str]) -> Iterator[Watch]:
 
 
 def logs_of(name: str) -> tuple[str, ...]:
-    """Return which logs there are of a kind of process (World.start_twin, start_earlier)."""
-    return name, f"{name}-twin", f"{name}-earlier"
+    """Return which logs there are of a kind of process (World.start_twin, start_of)."""
+    return name, f"{name}-twin", f"{name}-earlier", f"{name}-newer"
 
 
 def look(

@@ -41,12 +41,14 @@ class World:
         direct: the same, past the proxies: whoever checks is not disturbed.
         environ: what its processes inherit.
         earlier: the version to run beside the present one; None if there is none.
+        newer: one whose schemas have one more field.
     """
 
     config: Config
     direct: Config
     environ: Mapping[str, str]
     links: Proxy
+    newer: Version
     earlier: Version | None = None
     extra: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -110,12 +112,10 @@ class World:
         """Start a second process of a kind, as somebody does by mistake."""
         self._start(name, f"{name}-twin", ROOT, {})
 
-    def start_earlier(self, name: str) -> None:
-        """Start a process of the earlier version, with the settings of the present one."""
-        if self.earlier is None:
-            raise RuntimeError("There is no earlier version.")
-        static = {"STATIC_ROOT": str(self.earlier.static)}
-        self._start(name, f"{name}-earlier", self.earlier.directory, static)
+    def start_of(self, version: Version, name: str) -> None:
+        """Start a process of another version, with the settings of the present one."""
+        static = {"STATIC_ROOT": str(version.static)}
+        self._start(name, f"{name}-{version.name}", version.directory, static)
 
     def _start(self, name: str, log_name: str, directory: Path, more: Mapping[str, str]) -> None:
         entry = next(entry for entry in STACK if entry.name == name)
@@ -205,12 +205,14 @@ def running(report: Path, beside: str = "") -> Iterator[World]:
             direct=direct,
             environ=environ,
             links=links,
+            newer=versions.lay_out_newer(directory / "newer"),
             earlier=versions.lay_out(directory / "earlier", beside),
         )
         try:
             wait_until_up(process, directory, output)
-            if world.earlier:
-                versions.prepare(world.earlier, world.environment_of("auth"))
+            for version in (world.earlier, world.newer):
+                if version is not None:
+                    versions.prepare(version, world.environment_of("auth"))
             yield world
         except BaseException:
             shutil.copytree(config.logs, report / "logs", dirs_exist_ok=True)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from prove.versions import lay_out
+from deploy.local.config import ROOT
+from prove.versions import NEW_FIELD, RUNNING, lay_out, lay_out_newer
 
 
 class Repository:
@@ -69,3 +71,15 @@ def test_without_a_history_there_is_no_earlier_version(repository, tmp_path):
 
     assert lay_out(tmp_path / "earlier", root=shallow) is None
     assert lay_out(tmp_path / "earlier", root=tmp_path / "run") is None
+
+
+def test_newer_version_has_one_field_more_in_each_schema(tmp_path):
+    newer = lay_out_newer(tmp_path / "newer").directory
+
+    assert {path.name for path in newer.iterdir()} == set(RUNNING)
+    present = {path.relative_to(ROOT): path for path in (ROOT / "avro").rglob("*.avsc")}
+    assert present
+    for name, path in present.items():
+        fields = json.loads(path.read_text(encoding="utf-8"))["fields"]
+        more = json.loads((newer / name).read_text(encoding="utf-8"))["fields"]
+        assert more == [*fields, NEW_FIELD]
