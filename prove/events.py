@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import tee
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,9 @@ class Counting:
 
     def schema_id(self, topic: str, schema: LocalSchema, /) -> int:
         return self.schemas.schema_id(topic, schema)
+
+    def versions(self, topic: str, record: str, /) -> Sequence[tuple[int, LocalSchema]]:
+        return self.schemas.versions(topic, record)
 
     def close(self) -> None:
         self.schemas.close()

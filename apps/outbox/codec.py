@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import fastavro
@@ -22,7 +23,7 @@ PREFIX = struct.Struct(">BI")
 
 
 class Schemas(Protocol):
-    """What is asked of the schema registry; both answers are cached."""
+    """What is asked of the schema registry; what it says of one id is cached."""
 
     def schema_id(self, topic: str, schema: LocalSchema, /) -> int:
         """Return the id under which the schema is registered for the topic."""
@@ -30,6 +31,10 @@ class Schemas(Protocol):
 
     def writer_schema(self, schema_id: int, /) -> dict[str, Any]:
         """Return the parsed record schema with this id."""
+        ...
+
+    def versions(self, topic: str, record: str, /) -> Sequence[tuple[int, LocalSchema]]:
+        """Return all schemas of a record that are registered for the topic, with their ids."""
         ...
 
     def close(self) -> None:
@@ -49,9 +54,14 @@ class Codec:
         # By topic and record: the local schema and what each value begins with. Neither changes
         # while a process lives.
         self._known: dict[tuple[str, str], tuple[LocalSchema, bytes]] = {}
+        self._registered: dict[tuple[str, str], Sequence[tuple[int, LocalSchema]]] = {}
 
     def encode(self, topic: str, record: str, payload: bytes) -> bytes:
         """Return the value of a record of the topic.
+
+        A row that another version has written, which does not fit this version's schema, becomes a
+        record of the schema that it fits: while both versions run, or after one was taken back,
+        this one may have to send what the other left.
 
         Args:
             topic: where it will be sent.
@@ -65,22 +75,37 @@ class Codec:
         schema, prefix = self._known.get((topic, record)) or (None, b"")
         if schema is None:
             schema = local_schemas().get(record)
-        if schema is None:
-            raise Poison("unknown_schema", f"There is no schema of {record}.")
         try:
             fields = orjson.loads(payload)
         except orjson.JSONDecodeError as exc:
             raise Poison("not_json", f"The payload is no JSON: {exc}") from exc
         if not isinstance(fields, dict):
             raise Poison("wrong_schema", "The payload is JSON, but no object.")
+        if schema is None:
+            reason = Poison("unknown_schema", f"There is no schema of {record}.")
+            return self._encode_as_registered(topic, record, fields, reason)
         try:
             body = schema.encode(fields)
         except DoesNotFit as exc:
-            raise Poison("wrong_schema", str(exc)) from exc
+            reason = Poison("wrong_schema", str(exc))
+            return self._encode_as_registered(topic, record, fields, reason)
         if not prefix:
             prefix = PREFIX.pack(MAGIC, self._schemas.schema_id(topic, schema))
             self._known[topic, record] = schema, prefix
         return prefix + body
+
+    def _encode_as_registered(
+        self, topic: str, record: str, fields: dict[str, Any], reason: Poison
+    ) -> bytes:
+        """Encode by the schema of another version; raise the reason if none that there is fits."""
+        known = self._registered.get((topic, record), ())
+        value = _encode_by_any(known, fields)
+        if value is None:
+            known = self._registered[topic, record] = self._schemas.versions(topic, record)
+            value = _encode_by_any(known, fields)
+        if value is None:
+            raise reason
+        return value
 
     def decode(self, value: bytes) -> tuple[str, dict[str, Any]]:
         """Return the full name of the Avro record, and its fields, as they were written.
@@ -93,6 +118,15 @@ class Codec:
     def close(self) -> None:
         """Let go of the registry."""
         self._schemas.close()
+
+
+def _encode_by_any(
+    schemas: Sequence[tuple[int, LocalSchema]], fields: Mapping[str, Any]
+) -> bytes | None:
+    for schema_id, schema in schemas:
+        with suppress(DoesNotFit):
+            return PREFIX.pack(MAGIC, schema_id) + schema.encode(fields)
+    return None
 
 
 def decode_record(

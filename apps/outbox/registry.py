@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Self
 
 import fastavro
@@ -12,7 +13,7 @@ from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from .conf import settings
 from .failures import Poison, Unavailable
-from .schemas import LocalSchema, canonical
+from .schemas import LocalSchema, canonical, read_schema
 
 TIMEOUT_SECONDS = 5
 
@@ -79,6 +80,18 @@ class Registry:
             if canonical(registered) == wanted:
                 return schema_id
         return None
+
+    def versions(self, topic: str, record: str) -> list[tuple[int, LocalSchema]]:
+        """Return all schemas of a record that are registered for the topic, newest first.
+
+        Raises:
+            SchemaRegistryError: the registry cannot answer.
+        """
+        subject = subject_of(topic, record)
+        return [
+            (schema_id, read_schema(json.dumps(schema), Path(subject)))
+            for schema_id, schema in self._versions(subject)
+        ]
 
     def exists(self, subject: str) -> bool:
         """Say whether the subject has any version."""

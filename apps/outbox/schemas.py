@@ -124,16 +124,32 @@ def _load(directory: str) -> Mapping[str, LocalSchema]:
     schemas: dict[str, LocalSchema] = {}
     for path in sorted(Path(directory).glob("**/*.avsc")):
         text = path.read_text(encoding="utf-8")
-        parsed = fastavro.parse_schema(json.loads(text), named_schemas={})
-        if not isinstance(parsed, dict) or parsed["type"] != "record":
-            raise ValueError(f"{path} must hold one record.")
-        name = parsed["name"]
-        if name in schemas:
-            raise ValueError(f"{path} and {schemas[name].path} both hold {name}.")
-        schemas[name] = LocalSchema(
-            name=name, path=path, text=text, parsed=parsed, plain_types=_plain_types(parsed)
-        )
+        schema = read_schema(text, path)
+        if schema.name in schemas:
+            raise ValueError(f"{path} and {schemas[schema.name].path} both hold {schema.name}.")
+        schemas[schema.name] = schema
     return schemas
+
+
+def read_schema(text: str, path: Path) -> LocalSchema:
+    """Return the schema that a text holds.
+
+    Args:
+        text: Avro's JSON.
+        path: where it comes from.
+
+    Raises:
+        ValueError: it is no schema of a record.
+    """
+    try:
+        parsed = fastavro.parse_schema(json.loads(text), named_schemas={})
+    except fastavro.schema.SchemaParseException as exc:
+        raise ValueError(f"{path}: {exc}") from exc
+    if not isinstance(parsed, dict) or parsed["type"] != "record":
+        raise ValueError(f"{path} must hold one record.")
+    return LocalSchema(
+        name=parsed["name"], path=path, text=text, parsed=parsed, plain_types=_plain_types(parsed)
+    )
 
 
 def _plain_types(parsed: Mapping[str, Any]) -> Mapping[str, frozenset[type]]:

@@ -38,6 +38,11 @@ class FakeRegistry:
             raise Poison("unknown_schema", f"There is no schema {schema_id}.")
         return local_schemas()[names[schema_id - 1]].parsed
 
+    def versions(self, _topic: str, record: str) -> list[tuple[int, LocalSchema]]:
+        self._answer()
+        schema = None if record in self.missing else local_schemas().get(record)
+        return [(self.schema_id("", schema), schema)] if schema else []
+
     def close(self) -> None:
         """Do nothing: there is no connection."""
 

@@ -5,9 +5,11 @@ import io
 import json
 import uuid
 
+import orjson
 import pytest
 from django.core.management import CommandError, call_command
 
+from apps.outbox.codec import Codec
 from apps.outbox.registration import COMPATIBILITY, Step, plan
 from apps.outbox.registry import Registry
 from apps.outbox.schemas import local_schemas
@@ -114,6 +116,20 @@ def test_optional_field_becomes_a_new_version(folder):
 
     assert folder.plan().is_done
     assert len(folder.registry.client.get_versions(folder.subject)) == 2
+
+
+def test_version_that_was_brought_back_sends_what_the_newer_one_left(folder):
+    folder.register()
+    before = folder.settings.AVRO_DIR
+    folder.write(FIELD, {"name": "colour", "type": "string", "default": "", "doc": "Its colour."})
+    folder.register()
+    folder.settings.AVRO_DIR = before
+    fields = {"door_id": "east", "colour": "red"}
+    codec = Codec(folder.registry)
+
+    value = codec.encode(folder.topic, f"{folder.topic}.DoorShut", orjson.dumps(fields))
+
+    assert codec.decode(value)[1] == fields
 
 
 @pytest.mark.parametrize(
