@@ -20,10 +20,10 @@ from prove import report
 from prove.run import Plan, run
 
 SHORT_SECONDS = 60.0
-LONG_SECONDS = 3000.0
+LONG_SECONDS = 1800.0
 EXAMPLES = """\
 examples:
-  python -m prove                      some six minutes: each kind of fault alone, then mixed
+  python -m prove                      some ten minutes: each kind of fault alone, then mixed
   python -m prove --seed 7             the same choices as another run with that seed
   python -m prove --long               an hour: each fault on each target, then mixed
   python -m prove --mixed-minutes 20   something between

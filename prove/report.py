@@ -118,7 +118,7 @@ def fact_rows(outcome: Outcome) -> list[Row]:
             "every rule held",
             "never"
             if outcome.verdict.rest is None
-            else f"{outcome.verdict.rest:.0f} s after the last fault",
+            else f"{outcome.verdict.rest:.0f} s after the {outcome.plan.last}",
         ),
         ("violations", f"{len(outcome.verdict.violations):,}"),
     ]

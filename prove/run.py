@@ -45,6 +45,11 @@ class Plan:
     soak: float = 0.0
 
     @property
+    def last(self) -> str:
+        """What ends before everything comes to rest."""
+        return "load" if self.soak else "last fault"
+
+    @property
     def whole(self) -> bool:
         """Whether each target has each fault alone; in a short run a choice has."""
         return self.seconds > LONG

@@ -6,6 +6,7 @@ import threading
 import time
 import xmlrpc.client
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -48,13 +49,13 @@ def watching(system: World, names: Sequence[str]) -> Iterator[Watch]:
         names: of processes of ours.
     """
     watch, over = Watch(), threading.Event()
-    thread = threading.Thread(target=look, args=(system, names, watch, over))
-    thread.start()
-    try:
-        yield watch
-    finally:
-        over.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(look, system, names, watch, over)
+        try:
+            yield watch
+        finally:
+            over.set()
+    looking.result()  # a rule that nobody looked at any more has not held
 
 
 def logs_of(name: str) -> tuple[str, ...]:
