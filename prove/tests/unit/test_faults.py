@@ -9,12 +9,15 @@ from prove.faults import (
     LONGER_THAN_LEASES,
     MINUTES,
     PROCESSES,
+    READERS,
     SERVERS,
     Fault,
     alone,
     mixed,
 )
-from prove.report import MEANINGS
+from prove.report import COLOURS, MEANINGS
+from prove.storm import RAW, group_of
+from ticketing.topics import CONSUMERS
 
 
 def test_seed_repeats_the_choices() -> None:
@@ -63,5 +66,16 @@ def test_clock_puts_nothing_off_for_longer_than_the_judge_waits() -> None:
     assert (late.delays, harmless.delays) == (MINUTES, 0)
 
 
+def test_storm_comes_to_the_group_of_every_reader() -> None:
+    groups = {group: topics for group, topics, _ in map(group_of, READERS)}
+
+    assert groups == CONSUMERS | {f"{RAW}.worker": (RAW,)}
+
+
 def test_mixed_faults_are_of_every_kind() -> None:
     assert {fault.kind for fault in islice(mixed(random.Random(7)), 1000)} == MEANINGS.keys()
+
+
+def test_every_kind_has_a_colour_of_its_own() -> None:
+    assert COLOURS.keys() == MEANINGS.keys()
+    assert len(set(COLOURS.values())) == len(COLOURS)
