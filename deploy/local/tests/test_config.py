@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from deploy.local.config import ROOT, SERVICES, directories, load, load_secrets
+from deploy.local.config import INJECTED, ROOT, SERVICES, directories, load, load_secrets
 from deploy.local.entries import (
     environment_of_service,
     environment_of_system,
@@ -115,6 +115,16 @@ def test_a_process_gets_the_systems_variables_and_the_mark_of_its_stack(environ)
     assert environment["PATH"] == "/bin"
     assert environment["TICKETING_STACK"] == str(config.directory)
     assert "MONGODB_DATABASE" not in environment
+
+
+def test_shells_python_path_stays_outside_unless_a_run_injects_its_own(environ):
+    config = load(environ)
+
+    stray = environment_of_system(config, {"PYTHONPATH": "/stray"})
+    injected = environment_of_system(config, {"PYTHONPATH": "/stray", INJECTED: "/injected"})
+
+    assert "PYTHONPATH" not in stray
+    assert injected["PYTHONPATH"] == "/injected"
 
 
 def test_tests_can_reach_every_server(environ):
