@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 WEBS = ("auth-web", "tickets-web", "orders-web", "payments-web", "expiration-web")
@@ -101,7 +101,7 @@ def alone(chance: random.Random, *, whole: bool) -> list[Fault]:
         killed = stopped = [(name,) for name in PROCESSES]
     faults = [Fault(kind="kill", targets=names, seconds=2) for names in killed]
     faults += [Fault(kind="stop", targets=names, seconds=LONGER_THAN_LEASES) for names in stopped]
-    faults += clocks(PROCESSES, whole=whole)
+    faults += clocks(whole=whole)
     faults += [Fault(kind="kill", targets=(name,), seconds=4) for name in SERVERS]
     faults += [
         Fault(kind="down", targets=(name,), seconds=chance.uniform(4, 8))
@@ -126,20 +126,19 @@ def alone(chance: random.Random, *, whole: bool) -> list[Fault]:
     return faults
 
 
-def clocks(names: Sequence[str], *, whole: bool) -> list[Fault]:
+def clocks(*, whole: bool) -> list[Fault]:
     """Return clocks that jump: an hour and minutes, ahead and behind, as far as each may.
 
     Args:
-        names: of processes.
-        whole: every process by itself, else together.
+        whole: every process by itself; else together.
     """
-    strict = tuple(name for name in names if name in SETS_TIMES)
-    free = tuple(name for name in names if name not in SETS_TIMES)
-    faults = []
-    for ahead, targets in ((HOUR, free), (MINUTES, strict), (-MINUTES, names), (-HOUR, names)):
-        groups = [(name,) for name in targets] if whole else [tuple(targets)]
-        faults += [Fault(kind="clock", targets=group, seconds=6, ahead=ahead) for group in groups]
-    return faults
+    free = tuple(name for name in PROCESSES if name not in SETS_TIMES)
+    jumps = ((HOUR, free), (MINUTES, SETS_TIMES), (-MINUTES, PROCESSES), (-HOUR, PROCESSES))
+    return [
+        Fault(kind="clock", targets=targets, seconds=6, ahead=ahead)
+        for ahead, names in jumps
+        for targets in ([(name,) for name in names] if whole else [names])
+    ]
 
 
 # How often each kind comes among mixed faults.
