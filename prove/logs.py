@@ -69,12 +69,6 @@ EXPECTED = (
         "judges which there may be",
     ),
     Expected(
-        pattern=r"reconciliation_failed.*registry has no schema",
-        kinds=frozenset({"poison"}),
-        why="the comparison reads whole topics, and stops at a record of an unknown schema; it is "
-        "tried again at its next turn",
-    ),
-    Expected(
         pattern=r"File too large",
         kinds=frozenset({"full"}),
         why="what PostgreSQL and mongod answer when they cannot write",

@@ -8,13 +8,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
+
 from apps.outbox.codec import Codec
 from apps.outbox.dead_letters import Record
+from apps.outbox.failures import Poison
 from apps.outbox.rereading import read_records
 from apps.payments import selectors
 from apps.payments.events import OrderFact
 from apps.payments.gateway import Gateway, ListedDispute, ListedIntent, ListedRefund
 from apps.payments.models import Dispute, Payment, PaymentAttempt, Refund
+
+log = structlog.get_logger(__name__)
 
 TICKETS = "ticketing.tickets"
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -71,6 +76,9 @@ def read_provider(gateway: Gateway, since: datetime | None) -> Provider:
 def read_topic(topic: str, key: str, codec: Codec, since: datetime | None) -> dict[str, Told]:
     """Return the newest that a topic says of each of its orders or tickets.
 
+    A record that is no event says nothing of them: it is a dead letter of each group that reads
+    the topic, and stays on it for as long as the topic keeps anything.
+
     Args:
         topic: its name.
         key: the field that holds the id.
@@ -81,7 +89,12 @@ def read_topic(topic: str, key: str, codec: Codec, since: datetime | None) -> di
     for record in read_records(topic, since):
         if not record.value:
             continue
-        _, fields = codec.decode(record.value)
+        try:
+            _, fields = codec.decode(record.value)
+        except Poison as exc:
+            place = {"partition": record.partition, "offset": record.offset}
+            log.warning("record_left_out", topic=topic, why=str(exc), **place)
+            continue
         known = newest.get(fields[key])
         if known is None or fields["version"] > known.fields["version"]:
             newest[fields[key]] = Told(fields=fields, at=_time_of(record))

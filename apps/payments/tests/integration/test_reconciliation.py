@@ -86,6 +86,10 @@ class Marketplace:
         value = self._topics.codec.encode(topic, f"{topic}.{kind}", payload)
         self._topics.sender.send_one(self._topics.names[topic], key.encode(), value, headers)
 
+    def spoil(self, topic: str) -> None:
+        """Put a record on a topic that is no event."""
+        self._topics.sender.send_one(self._topics.names[topic], b"key", b"\x00\x7f\xff\xff\xff", ())
+
     def tell_order(self, order: Any, status: str, version: int = 2, **more: Any) -> None:
         kind = {"complete": "OrderCompleted", "cancelled": "OrderCancelled"}.get(
             status, "OrderAwaitingPayment"
@@ -205,6 +209,16 @@ def test_a_normal_life_shows_no_difference(market) -> None:
     market.tell_ticket(refunded, None, 3)
 
     assert market.differences() == []
+
+
+def test_a_record_that_is_no_event_stops_no_comparison(market) -> None:
+    market.bought()
+    for topic in ("ticketing.orders", "ticketing.tickets"):
+        market.spoil(topic)
+    unheard_of = market.unheard_of()
+    market.tell_order(unheard_of, "awaiting_payment")
+
+    assert market.differences() == [(Kind.ORDER_UNKNOWN, unheard_of.order_id)]
 
 
 def test_what_moves_is_left_alone(market) -> None:
