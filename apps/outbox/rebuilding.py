@@ -18,6 +18,7 @@ from . import trail
 from .codec import Codec
 from .conf import settings
 from .events import Event, record_name
+from .failures import Poison
 from .receiver import build
 from .rereading import read_records
 from .transactions import transactional
@@ -68,6 +69,19 @@ class Difference:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A record of a topic that cannot be read, such as poison that became a dead letter."""
+
+    place: str
+    """<topic>/<partition>/<offset>"""
+    key: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.place} of {self.key}: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """The rows by their events beside the live ones; equal hashes mean equal rows."""
 
@@ -75,6 +89,13 @@ class Comparison:
     rebuilt_hash: str
     live_hash: str
     differences: tuple[Difference, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def to_mend(self) -> list[Difference]:
+        """Return the differences of which all is known: no record of theirs was left out."""
+        unknown = {each.key for each in self.left_out}
+        return [each for each in self.differences if each.aggregate_id not in unknown]
 
 
 def read_model(name: str) -> ReadModel:
@@ -94,7 +115,8 @@ def compare(
 
     A difference may be an event that has just come, or that the consumer has yet to read. So what
     differs is looked at again, `rounds` times at most, and only what has differed each time, and
-    has not changed, remains.
+    has not changed, remains. A record that cannot be read is left out, since a topic keeps it for
+    as long as all others.
 
     Args:
         model: what to build.
@@ -106,7 +128,7 @@ def compare(
     for number in range(rounds):
         if number:
             pause()
-        rebuilt, live = _replay(model, codec), dict(model.live())
+        (rebuilt, left_out), live = _replay(model, codec), dict(model.live())
         found = [
             Difference(aggregate_id=each, rebuilt=rebuilt.get(each), live=live.get(each))
             for each in sorted({*rebuilt, *live})
@@ -121,6 +143,7 @@ def compare(
         rebuilt_hash=_digest(rebuilt),
         live_hash=_digest(live),
         differences=tuple(found),
+        left_out=tuple(left_out),
     )
 
 
@@ -131,23 +154,30 @@ def repair(name: str, model: ReadModel, difference: Difference, *, by: str) -> N
     trail.note(by, "repair", f"{name}/{difference.aggregate_id}", str(difference))
 
 
-def _replay(model: ReadModel, codec: Codec) -> Rows:
+def _replay(model: ReadModel, codec: Codec) -> tuple[Rows, list[LeftOut]]:
     classes = {record_name(cls): cls for cls in model.events}
     rows: Rows = {}
+    left_out: list[LeftOut] = []
     for topic in sorted({cls.topic for cls in model.events}):
         for record in read_records(topic):
             if not record.value:
                 continue
-            full_name, fields = codec.decode(record.value)
-            if full_name not in classes:
+            try:
+                full_name, fields = codec.decode(record.value)
+                if full_name not in classes:
+                    continue
+                event = build(classes[full_name], fields)
+            except Poison as exc:
+                place = f"{topic}/{record.partition}/{record.offset}"
+                key = (record.key or b"").decode("utf-8", "replace")
+                left_out.append(LeftOut(place=place, key=key, reason=str(exc)))
                 continue
-            event = build(classes[full_name], fields)
             row = model.project(rows.get(event.aggregate_id), event)
             if row is None:
                 rows.pop(event.aggregate_id, None)
             else:
                 rows[event.aggregate_id] = row
-    return rows
+    return rows, left_out
 
 
 def _canonical(row: Row | None) -> bytes:

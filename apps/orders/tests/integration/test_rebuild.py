@@ -50,6 +50,10 @@ class Tickets:
             services.record_ticket(ticket=event)
         return event
 
+    def spoil(self, key):
+        """Put a record on the topic that is no event."""
+        self.sender.send_one(self.topic, key.encode(), b"\x00\x7f\xff\xff\xff", ())
+
     def compare(self, **options):
         return rebuilding.compare(self.model, self.codec, **options)
 
@@ -130,6 +134,28 @@ def test_a_repair_leaves_a_row_alone_that_has_become_newer(tickets):
 
     copy = TicketCopy.objects.get(pk="t-1")
     assert (copy.version, copy.price_cents) == (2, 900)
+
+
+def test_a_record_that_is_no_event_is_left_out_and_shown(tickets, rebuild):
+    tickets.send("t-1", 1)
+    tickets.spoil("nobody")
+
+    said = rebuild()
+
+    assert f"left out {tickets.topic}/" in said
+    assert "tickets is what its events say." in said
+
+
+def test_a_row_of_which_a_record_cannot_be_read_is_not_mended(tickets, rebuild):
+    tickets.send("t-1", 1)
+    TicketCopy.objects.create(ticket_id="t-2", version=1, title="?", price_cents=1)
+    TicketCopy.objects.create(ticket_id="t-3", version=1, title="?", price_cents=1)
+    tickets.spoil("t-2")
+
+    with pytest.raises(CommandError, match=r"1 row\(s\) differ of which a record was left out"):
+        rebuild("--apply")
+
+    assert sorted(TicketCopy.objects.values_list("pk", flat=True)) == ["t-1", "t-2"]
 
 
 def test_an_unknown_read_model_is_refused(rebuild):

@@ -10,7 +10,6 @@ from django.core.management.base import CommandError, CommandParser
 from ... import rebuilding
 from ...codec import Codec
 from ...conf import settings
-from ...failures import Poison
 from ...registry import Registry
 from ...rereading import NoSuchTopic
 from ..base import OutboxCommand
@@ -27,7 +26,8 @@ examples:
   manage.py rebuild tickets --apply    then make each differing row what its events say
 
 READ_MODELS names them. What differs is looked at again after some seconds, since the consumer may
-just be behind: let it run meanwhile. The rows are held in memory.
+just be behind: let it run meanwhile. The rows are held in memory. Records that cannot be read are
+left out and shown; a row of whose key there is one is not mended.
 """
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -52,18 +52,24 @@ just be behind: let it run meanwhile. The rows are held in memory.
                 found = rebuilding.compare(
                     model, codec, rounds=ROUNDS, pause=lambda: time.sleep(options["wait"])
                 )
-            except (NoSuchTopic, Poison) as exc:
+            except NoSuchTopic as exc:
                 raise CommandError(str(exc)) from exc
         self.stdout.write(f"rows     {found.rows:,}")
         self.stdout.write(f"rebuilt  {found.rebuilt_hash}")
         self.stdout.write(f"live     {found.live_hash}")
+        for each in found.left_out[:MOST_SHOWN]:
+            self.stdout.write(self.style.WARNING(f"left out {each}"))
         for difference in found.differences[:MOST_SHOWN]:
             self.stdout.write(f"  {difference}")
         if not found.differences:
             self.stdout.write(self.style.SUCCESS(f"{name} is what its events say."))
-        elif options["apply"]:
-            for difference in found.differences:
-                rebuilding.repair(name, model, difference, by=options["by"])
-            self.stdout.write(self.style.SUCCESS(f"{len(found.differences)} row(s) mended."))
-        else:
+            return
+        if not options["apply"]:
             raise CommandError(f"{len(found.differences)} row(s) differ. Mend them with --apply.")
+        for difference in found.to_mend:
+            rebuilding.repair(name, model, difference, by=options["by"])
+        self.stdout.write(self.style.SUCCESS(f"{len(found.to_mend)} row(s) mended."))
+        if unclear := len(found.differences) - len(found.to_mend):
+            raise CommandError(
+                f"{unclear} row(s) differ of which a record was left out, and stay as they are."
+            )
