@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def insert(row: Model, *, unless_there: bool = False) -> bool:
     """Insert a new row, and say whether it is there by this.
 
-    Nothing but the INSERT happens: no signal is sent, and defaults are those that the row was made
-    with. PostgreSQL alone; the key is the row's own.
+    Nothing but the INSERT happens: no signal is sent, and no field sets itself (`auto_now`).
+    PostgreSQL alone; the key is the row's own.
 
     Args:
         row: has not been saved.
