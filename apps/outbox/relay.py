@@ -337,12 +337,17 @@ class Relay:
         self._alive()
         self._members.keep()
 
+    def _look_on(self) -> None:
+        """Keep the lease, and shut out who has lost theirs: what they left open is waited for."""
+        self._keep()
+        self._members.look()
+
     def _read_tail(self) -> None:
         """Find out which rows are on their topics already, though nobody could mark them."""
         slots = sorted(self._doubtful)
         topics = self._store.backlog(slots)
         if topics:
-            self._sent |= self._tail(topics, waiting=self._keep)
+            self._sent |= self._tail(topics, waiting=self._look_on)
         log.info("relay_read_tail", slots=len(slots), topics=list(topics), found=len(self._sent))
         self._doubtful.clear()
 

@@ -28,6 +28,9 @@ def read_event_ids(
 ) -> set[uuid.UUID]:
     """Return the ids of the events that are on the topics since these times.
 
+    Another relay's open transaction hides from readers all that was committed behind its first
+    record. Its end is waited for: whoever has begun it, or fences that relay, brings it about.
+
     Only the last records of each partition are looked at. Where nothing can be read, nothing is
     known: its events are sent again, which readers must bear with anyway.
 
@@ -37,17 +40,21 @@ def read_event_ids(
     """
     found: set[uuid.UUID] = set()
     # No group's offsets are read or written: the partitions are assigned by hand.
-    with closing(kafka.consumer("outbox-tail", **{"enable.partition.eof": True})) as client:
+    with (
+        closing(kafka.consumer("outbox-tail", **{"enable.partition.eof": True})) as client,
+        closing(kafka.consumer("outbox-tail", **{"isolation.level": "read_uncommitted"})) as whole,
+    ):
         for topic, since in topics.items():
             try:
-                _read(client, topic, since - CLOCK_SKEW, found, waiting)
+                _read(client, whole, topic, since - CLOCK_SKEW, found, waiting)
             except KafkaException as exc:
                 log.warning("tail_not_read", topic=topic, error=str(exc))
     return found
 
 
-def _read(
+def _read(  # noqa: PLR0913, PLR0917 (two clients, and what they are for)
     client: Consumer,
+    whole: Consumer,
     topic: str,
     since: datetime,
     found: set[uuid.UUID],
@@ -58,19 +65,21 @@ def _read(
     if known.error is not None:
         raise KafkaException(known.error)
     moment = round(since.timestamp() * 1000)
-    wanted = client.offsets_for_times(
+    # To the one that reads what is committed, the topic ends where a transaction is open.
+    wanted = whole.offsets_for_times(
         [TopicPartition(topic, number, moment) for number in known.partitions],
         timeout=TIMEOUT_SECONDS,
     )
-    starts = []
+    starts: list[TopicPartition] = []
+    unread: dict[int | None, int] = {}
     for place in wanted:
-        low, high = client.get_watermark_offsets(place, timeout=TIMEOUT_SECONDS)
+        low, high = whole.get_watermark_offsets(place, timeout=TIMEOUT_SECONDS)
         first = place.offset if place.offset >= 0 else high
         start = max(low, first, high - MOST_RECORDS)
         if start < high:
             starts.append(TopicPartition(topic, place.partition, start))
+            unread[place.partition] = high
     client.assign(starts)
-    unread = len(starts)
     while unread:
         waiting()
         if time.monotonic() > deadline:
@@ -82,7 +91,8 @@ def _read(
             if error is None:
                 _note(dict(message.headers() or {}).get("ce_id"), found)
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-                unread -= 1
+                if (message.offset() or 0) >= unread.get(message.partition(), 0):
+                    unread.pop(message.partition(), None)
             else:
                 raise KafkaException(error)
     client.unassign()
