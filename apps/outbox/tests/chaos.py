@@ -106,6 +106,7 @@ class Chaos:
         """Do harm for so long; everybody who is down at the end is up again."""
         for actor in self.actors:
             actor.start()
+        wait_for(lambda: all(log.exists() for log in self.logs), START_SECONDS)
         wait_for(lambda: self._rows().filter(state="published").exists(), START_SECONDS)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
