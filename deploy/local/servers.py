@@ -221,6 +221,9 @@ def prepare_connect(config: Config) -> None:
             "offset.storage.partitions": 1,
             "status.storage.partitions": 1,
             "offset.flush.interval.ms": 1000,
+            # A worker that has lost the group for a while, with Kafka, gets its connector back at
+            # once. By default its tasks wait five minutes for it, though it is there again.
+            "scheduled.rebalance.max.delay.ms": 0,
             # Connectors name a password and Connect looks it up, so that REST shows the name.
             "config.providers": "env",
             "config.providers.env.class": (
