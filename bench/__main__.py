@@ -42,7 +42,7 @@ examples:
   python -m bench expiry                         how late a reservation ends
   python -m bench rush                           200 buyers, 100 tickets: nothing sold twice
   make run EXPIRATION_WINDOW_SECONDS=900         in one terminal, and in another:
-  python -m bench sale                           a sale's load, and a bare Django view's beside it
+  python -m bench sale                           a sale's load, and two Django views' beside it
   python -m bench history --orders 100000        the same with so many orders in the databases
   python -m bench sale --clients 100 --tickets 50 --buyers 500 --repeat 1 --out /tmp/sale
 """

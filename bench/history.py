@@ -26,8 +26,19 @@ from pymongo import MongoClient
 
 from bench.claims import ORDERS, ORDERS_DATABASE, PLAIN, Asked, Orders, Reference
 from bench.cpu import CpuMeter
-from bench.results import Goal, Result, Run, show
-from bench.sale import BACKENDS, WEB, Account, Sale, account_of, each_once, play, warming_up
+from bench.results import Goal, Result, Run
+from bench.sale import (
+    BACKENDS,
+    WEB,
+    Account,
+    Sale,
+    account_of,
+    cost,
+    each_once,
+    play,
+    tell,
+    warming_up,
+)
 from deploy.local.config import Config
 from deploy.local.entries import database_url, mongodb_uri
 from tests.e2e.people import sign_up_many
@@ -78,12 +89,7 @@ def run(sale: Sale, orders: int, command: str, directory: Path | None) -> int:
         accounts = [account_of(person) for person in crowd]
         result.runs, violations = measure(sale, orders, stack.config, asked, accounts)
     tabulate(result, violations)
-    print(show(result))
-    for each in violations[:20]:
-        print(f"  VIOLATION {each}")
-    if directory is not None:
-        print(f"  raw numbers: {result.write(directory)}")
-    return int(bool(violations))
+    return tell(result, violations, directory)
 
 
 def measure(
@@ -156,11 +162,10 @@ def tabulate(result: Result, violations: Sequence[str]) -> None:
         )
     result.tables.append((headings, rows))
 
-    def cost(who: str, when: str) -> float:
-        used = [run.cpu_us for run in result.of(f"{who}, {when}")]
-        return min(each[WEB] + each[BACKENDS] for each in used)
-
-    by_plain = [cost(ORDERS, when) / cost(PLAIN, when) for when in (BEFORE, AFTER)]
+    by_plain = [
+        cost(result, f"{ORDERS}, {when}") / cost(result, f"{PLAIN}, {when}")
+        for when in (BEFORE, AFTER)
+    ]
     result.goals += [
         Goal(what="violations", wanted=0, found=len(violations), is_most=True),
         Goal(

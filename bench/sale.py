@@ -110,6 +110,11 @@ def run(sale: Sale, command: str, directory: Path | None) -> int:
         result, violations = measure(sale, command, asked, accounts, str(stack.config.directory))
     if datetime.now(UTC) > ends_at:
         result.notes.append("It took so long that reservations ended in the midst of it.")
+    return tell(result, violations, directory)
+
+
+def tell(result: Result, violations: Sequence[str], directory: Path | None) -> int:
+    """Print what was measured, keep it if there is a directory, and return the exit status."""
     print(show(result))
     for each in violations[:20]:
         print(f"  VIOLATION {each}")
@@ -371,7 +376,7 @@ def goals(result: Result, violations: Sequence[str]) -> list[Goal]:
             Goal(
                 what=f"{what} {reference}",
                 wanted=2,
-                found=cost(result, ORDERS) / cost(result, reference),
+                found=cost(result, f"{ORDERS}, {EACH}") / cost(result, f"{reference}, {EACH}"),
                 is_most=True,
                 is_prize=reference == BARE,
             )
@@ -380,9 +385,9 @@ def goals(result: Result, violations: Sequence[str]) -> list[Goal]:
     ]
 
 
-def cost(result: Result, who: str) -> float:
+def cost(result: Result, name: str) -> float:
     """Return the microseconds of the web process and of PostgreSQL for it, of a reservation."""
-    used = result.best(f"{who}, {EACH}").cpu_us
+    used = result.best(name).cpu_us
     return used[WEB] + used[BACKENDS]
 
 

@@ -50,6 +50,7 @@ def publish(event: Event) -> uuid.UUID:
     payload = _payload(event, name)
     now = _milliseconds(timezone.now())
     is_captured = settings.OUTBOX_TRANSPORT == "debezium"
+    is_postgresql = connection.vendor == "postgresql"
     event_id = uuid6.uuid7()
     with tracing.creating(event.topic, event.aggregate_id, str(event_id)) as headers:
         row = OutboxEvent(
@@ -68,11 +69,11 @@ def publish(event: Event) -> uuid.UUID:
             due_at=now,
             state=OutboxEvent.State.CAPTURED if is_captured else OutboxEvent.State.PENDING,
         )
-        if connection.vendor == "postgresql":
+        if is_postgresql:
             insert(row)
         else:
             row.save(force_insert=True)
-    if connection.vendor == "postgresql" and not is_captured:
+    if is_postgresql and not is_captured:
         # PostgreSQL sends one notification for all the same ones of a transaction.
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_notify(%s, '')", [NOTIFY_CHANNEL])
